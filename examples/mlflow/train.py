@@ -5,18 +5,17 @@ python train.py FOLDER --register       and a version of "payments" at MLFLOW_TR
 @champion names from then on
 """
 
-# ruff: noqa: INP001
-
 from __future__ import annotations
 
 import argparse
 
-import mlflow
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+import mlflow
 
 NAME = "payments"
 

@@ -267,7 +267,8 @@ def _by_library(
         except subprocess.TimeoutExpired:
             raise ArtifactsUnusable(limits.about, "MLflow takes too long to download it") from None
         if done.returncode:
-            last = (done.stderr.decode(errors="replace").strip() or "?").split("\n")[-1][:300]
+            said = done.stderr.decode(errors="replace").replace(registry.given, registry.address)
+            last = (said.strip() or "?").split("\n")[-1][:300]
             raise ArtifactsUnusable(limits.about, f"MLflow cannot download it: {last}", advice)
         folders = [one for one, _, names in os.walk(scratch) if MLMODEL in names]
         _from_folder(min(folders, key=len, default=scratch), partial, limits)

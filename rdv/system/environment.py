@@ -19,8 +19,14 @@ PREFIXES = (
 )  # fmt: skip
 
 
+SECRET = frozenset(("RDV_MLFLOW_TRACKING_URI",))
+"""Variables of rdv that may contain a password: only the process that needs them gets them."""
+
+
 def is_passed(name: str, more: Collection[str] = ()) -> bool:
     """Return whether a variable is passed on; `more` are the names from rdv.toml."""
+    if name in SECRET:
+        return name in more
     return name in NAMES or name.startswith(PREFIXES) or name in more
 
 

@@ -16,10 +16,11 @@ from registry import SCHEDULE, write_decision
 
 from rdv.decision import InvalidDecision, load_decision
 from rdv.decision.load import parse_decision
-from rdv.decision.registry import read_state, registry_rows
+from rdv.decision.registry import REGISTRY_ENVIRONMENT, read_state, registry_rows
 from rdv.mlflow.follower import Follower
 from rdv.mlflow.webhook import WebhookPortTaken, serve_webhook
 from rdv.mlflow.write_back import promotion, record, rollback
+from rdv.system.environment import clean_environment
 
 
 @pytest.fixture
@@ -278,3 +279,19 @@ def test_a_webhook_ends_the_wait_for_the_next_question(registry, decision):
         following.stop()
         thread.join(60)
     assert versions(decision) == {"gbm": "1", "gbm-b": "2"}
+
+
+def test_models_do_not_get_what_opens_the_registry(monkeypatch):
+    for name in ("RDV_MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_WEBHOOK_SECRET"):
+        monkeypatch.setenv(name, "secret")
+    assert "secret" not in clean_environment(os.environ).values()
+    assert "RDV_MLFLOW_TRACKING_URI" in clean_environment(os.environ, REGISTRY_ENVIRONMENT)
+
+
+def test_the_list_of_libraries_is_that_of_the_version(registry, decision):
+    model = 'path = "models:/fraud@champion"\nrequirements = "models:/requirements.txt"'
+    write_decision(decision, f'tracking_uri = "{registry.url}"', model)
+    moved(registry, decision)
+    models = load_decision(str(decision), {}).models
+    assert models["gbm"].requirements == "models/.mlflow/fraud/1/requirements.txt"
+    assert models["gbm-b"].requirements == "models/.mlflow/fraud/2/requirements.txt"

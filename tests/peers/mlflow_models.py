@@ -23,7 +23,7 @@ class Rules(mlflow.pyfunc.PythonModel):
 
 
 def main() -> None:
-    for version in range(3):
+    for version in range(4):
         model = LogisticRegression(C=1.0 + version).fit(X, Y)
         signature = mlflow.models.infer_signature(X, model.predict(X))
         mlflow.sklearn.log_model(
