@@ -26,7 +26,7 @@ EXAMPLES = (
 )
 
 
-def add(
+def add(  # noqa: C901 - one branch for each kind of source
     directory: Decision,
     name: Name,
     command: Command = None,
