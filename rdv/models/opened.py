@@ -30,9 +30,9 @@ LATE_MAX = 10
 class Opened:
     """Notes files that are opened inside of `directory`, as a context manager: while it is entered.
 
-    It sees the opens of its own thread, and of threads that are started meanwhile and load no other
-    model; those that ran before belong to the process, not to the model. After that `watch` reports
-    the files that are written. Thread-safe.
+    It sees the opens of its own thread, and of threads that are started meanwhile, load no other
+    model and run no code of rdv; those that ran before belong to the process, not to the model.
+    After that `watch` reports the files that are written. Thread-safe.
     """
 
     def __init__(self, directory: str) -> None:
@@ -187,11 +187,22 @@ def _report(path: object, *, is_read: bool, is_written: bool) -> None:
     text = os.fsdecode(path)
     thread = threading.get_ident()
     own = _loading.get(thread)
+    is_foreign = own is None and bool(_loading) and _runs_rdv()
     for opened in list(_loading.values()):
-        if opened is own or (own is None and opened.may_own(thread)):
+        if opened is own or (own is None and not is_foreign and opened.may_own(thread)):
             opened.note(text, is_read=is_read, is_written=is_written)
     for watching in [] if own is not None else list(_watching):
         watching.opened_now(text, is_written=is_written)
+
+
+def _runs_rdv() -> bool:
+    """Return whether code of rdv has led to the open that is reported: a thread of rdv itself."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the only way to see who has opened the file
+    while frame := frame.f_back:  # type: ignore[assignment]
+        name = frame.f_globals.get("__name__", "")
+        if isinstance(name, str) and name.startswith("rdv.") and name != __name__:
+            return True
+    return False
 
 
 def _source_of(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from rdv.models import ModelNotLoaded, open_model
 from rdv.models import opened as opened_files
-from rdv.system.made_of import ARTIFACTS_MAX, read_made_of, version_of
+from rdv.system.made_of import ARTIFACTS_MAX, Hashes, read_made_of, version_of
 
 READERS = {
     "open": "content(HERE + '/deep/w.bin')",
@@ -249,3 +250,27 @@ def test_folders_below_the_decision_may_have_the_names_of_its_own(place, folder)
     second = open_model(str(place), "m", path="models/m.py")
     second.close()
     assert first.version != second.version
+
+
+def test_what_other_threads_of_rdv_read_meanwhile_is_no_part_of_a_model(place):
+    (place / "models/m.py").write_text(
+        "def load():\n    import builtins\n    builtins.rdv_test_began.set()\n"
+        "    builtins.rdv_test_ended.wait(30)\n"
+        "def predict(rows): return rows\n"
+    )
+    began, ended = threading.Event(), threading.Event()
+    builtins.rdv_test_began, builtins.rdv_test_ended = began, ended
+    loader = threading.Thread(
+        target=lambda: open_model(str(place), "m", path="models/m.py", records=True).close()
+    )
+    loader.start()
+    try:
+        assert began.wait(30)
+        reader = threading.Thread(target=lambda: Hashes({}).of(str(place / "deep/w.bin")))
+        reader.start()
+        reader.join()
+    finally:
+        ended.set()
+        loader.join()
+        del builtins.rdv_test_began, builtins.rdv_test_ended
+    assert list(read_made_of(str(place), "m").files) == ["models/m.py"]
