@@ -85,7 +85,7 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "found"), ANSWERS)
+@pytest.mark.parametrize(("answer", "found"), ANSWERS, ids=range(len(ANSWERS)))
 def test_every_form_of_an_answer_is_read(server, opened, answer, found):
     def reply(asked):
         asked.send(answer)
@@ -109,8 +109,8 @@ BAD = [
     (http_answer(b'{"predictions":{"a":1}}'), "cannot be read"),
     (http_answer(b"[1,2,3]", headers=("Content-Encoding: br",)), "unknown coding 'br'"),
     (http_answer(b"no", headers=("Content-Encoding: gzip",)), "cannot be decompressed"),
-    (http_answer(gzip.compress(b"[1,2,3]", mtime=0)[:-9], headers=("Content-Encoding: gzip",)), "complete"),
-    (http_answer(gzip.compress(b" " * 10**7, mtime=0), headers=("Content-Encoding: gzip",)), "more than"),
+    (http_answer(gzip.compress(b"[1,2,3]")[:-9], headers=("Content-Encoding: gzip",)), "complete"),
+    (http_answer(gzip.compress(b" " * 10**7), headers=("Content-Encoding: gzip",)), "more than"),
     (http_answer(b"x" * 200_000), "more than 100000 bytes"),
     (b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 20_000, "the head of its answer"),
     (b"220 mail.example ESMTP\r\n", "is not HTTP"),
@@ -121,7 +121,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "says"), BAD)
+@pytest.mark.parametrize(("answer", "says"), BAD, ids=[says for _, says in BAD])
 def test_a_bad_answer_is_an_error_of_its_batch_only(server, opened, answer, says):
     server.behaviour = lambda asked: asked.send(answer)
     model = opened(server.url, answer_bytes_max=100_000)
