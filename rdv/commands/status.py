@@ -83,8 +83,12 @@ def ramp_of(decision: DecisionConfig) -> Ramp | None:
     Raises RampUnreadable, SystemFaults.
     """
     from rdv.decision.ramp import read_ramp
+    from rdv.stream.errors import NotPermitted
 
-    return read_ramp(decision.directory)
+    try:
+        return read_ramp(decision.directory)
+    except NotPermitted:  # only the owner may look into .rdv
+        return None
 
 
 def _as_values(ramp: Ramp) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _registry(report: dict[str, Any]) -> list[str]:
     """Return which versions of an MLflow registry run, and what asks for a promotion."""
     lines = []
-    for row in report["registry"]:
+    for row in report.get("registry", ()):
         has = ", ".join(f"{model} version {version}" for model, version in row["versions"].items())
         lines.append(f"{row['uri']}: {has or 'never downloaded'}")
         if asks := row["asks"]:

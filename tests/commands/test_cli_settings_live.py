@@ -156,7 +156,7 @@ class Settings:
             "outcome": {},
             "value": {},
             "objective": {},
-            "schema": {},
+            "schema": {"columns": {"known": {"type": "number", "required": False}}},
             "enrich_redis": {},
             "enrich_http": {},
             "models": {
@@ -173,6 +173,8 @@ class Settings:
             for name in section.split(".") if section else ():
                 place = place.setdefault(name, {})
             place[key] = value
+            if section == "schema" and key in ("json_schema", "pydantic"):
+                del place["columns"]
             if section == "models.extra" and key in ("command", "http"):
                 del place["path"]
         return _toml(table, "")

@@ -53,7 +53,7 @@ def test_an_empty_decision_takes_a_model(rdv, here):
         (["--model", "churn"], 2, "NAME=FILE"),
         (["--model", "a=churn.py", "--model", "a=old-rules.py"], 2, "two models"),
         (["--model", "churn=none.py"], 3, "there is no file none.py"),
-        (["--model", "churn=."], 3, "it is a folder"),
+        (["--model", "churn=."], 3, "is not a model of mlflow"),
         (["--model", "../churn=churn.py"], 3, "name of a model"),
         (["--model", "churn=data.csv"], 3, "does not end in"),
         (["--template", "fraud", "--model", "churn=churn.py"], 2, "only with blank"),

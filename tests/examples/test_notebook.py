@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -22,6 +24,8 @@ def test_the_notebook_runs(trained, tmp_path, monkeypatch):
         )
     monkeypatch.setenv("RDV_HTTP_PORT", str(free_port()))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    programs = Path(sys.executable).parent  # rdv is beside the interpreter
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "commit it without outputs"
     resources = {"metadata": {"path": str(tmp_path)}}

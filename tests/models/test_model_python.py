@@ -94,9 +94,9 @@ def test_what_cannot_be_loaded(tmp_path, text, reason):
 def test_a_missing_file_and_an_unknown_kind(tmp_path):
     with pytest.raises(ModelNotLoaded, match="no such file"):
         open_model(str(tmp_path), "m", path="m.py")
-    write(tmp_path, "", "m.txt")
+    write(tmp_path, "", "m.csv")
     with pytest.raises(ModelNotLoaded, match=r"does not end in .* Python \(\.py\), sklearn"):
-        open_model(str(tmp_path), "m", path="m.txt")
+        open_model(str(tmp_path), "m", path="m.csv")
 
 
 def test_siblings_and_late_imports(tmp_path):

@@ -74,6 +74,7 @@ def test_a_process_that_ends_in_a_batch_leaves_only_unreported_requests(tmp_path
         note.done()
     process = object.__new__(WorkerProcess)
     process._is_alone = False
+    process._ends_without_memory = False
     process._waker = Anything(stopping=False)
     process._status = process._watchdog = Anything()
     process._figures = dict

@@ -32,7 +32,7 @@ def inspect(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Load a model once, in a process of its own, and show what is found.
+    """Load a model once: its columns, version, time and memory.
 
     Its kind and version, the columns that it knows, how long a row and a hundred rows take
     (recorded requests, or rows made from its columns), and its memory. Nothing is recorded.

@@ -233,6 +233,7 @@ class Oracle:
             dead=case.dead,
             deadline_ms=request.deadline_ms,
             seen_ns=case.seen_ns - case.start_ns,
+            left_out=case.request.not_asked if case.request.names_models else (),
         )
 
     def _check_prompt(self, case: Case, expected: Decision) -> None:
@@ -493,4 +494,5 @@ class Oracle:
             dead=case.dead,
             deadline_ms=case.request.deadline_ms,
             seen_ns=case.seen_ns - case.start_ns,
+            left_out=case.request.not_asked if case.request.names_models else (),
         )
