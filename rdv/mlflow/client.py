@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -82,11 +83,15 @@ class Registry:
         self._base = urlunsplit(
             (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")
         )
+        try:
+            headers, verify = _token(environ), _verify(environ)
+        except ValueError as error:
+            raise UnusableTrackingUri(self.address, str(error)) from None
         self._http = httpx.Client(
             auth=_auth(parts.username, parts.password, environ),
-            headers=_token(environ),
+            headers=headers,
             timeout=timeout_ms / 1000,
-            verify=_verify(environ),
+            verify=verify,
             follow_redirects=True,
             max_redirects=3,
         )
@@ -251,18 +256,26 @@ def _auth(
 
 
 def _token(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the header for a token; user and password come first, as in MLflow's own client."""
-    token = environ.get("MLFLOW_TRACKING_TOKEN", "")
+    """Return the header for a token; user and password come first, as in MLflow's own client.
+
+    Raises ValueError, which does not show the token.
+    """
+    token = environ.get("MLFLOW_TRACKING_TOKEN", "").strip()
     if not token or environ.get("MLFLOW_TRACKING_USERNAME"):
         return {}
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("MLFLOW_TRACKING_TOKEN has characters that no header may have")
     return {"Authorization": f"Bearer {token}"}
 
 
 def _verify(environ: Mapping[str, str]) -> Any:
-    import ssl
-
+    """Return how certificates are checked. Raises ValueError."""
     if environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true"):
         return False
     if path := environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"):
-        return ssl.create_default_context(cafile=path)
+        try:
+            return ssl.create_default_context(cafile=path)
+        except OSError as error:
+            reason = f"MLFLOW_TRACKING_SERVER_CERT_PATH {path!r}: {error.strerror or error}"
+            raise ValueError(reason) from None
     return True

@@ -5,12 +5,14 @@ A version appears there whole, by one rename, with a list of its files and their
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +24,7 @@ from rdv.decision.registry import version_folder
 from rdv.mlflow.client import ModelVersion, Registry
 from rdv.mlflow.errors import ArtifactsUnusable
 from rdv.system.faults import faults
-from rdv.system.made_of import hash_file
+from rdv.system.made_of import Hashes
 
 MANIFEST = ".rdv-manifest.json"
 MLMODEL = "MLmodel"
@@ -31,6 +33,8 @@ FILES_MAX = 1_000
 DEPTH_MAX = 20
 _PIECE_BYTES = 1024 * 1024
 _PARTIAL = ".partial-"
+_ABANDONED_S = 86_400
+"""A partial download that has not changed for so long is deleted: no process goes on with it."""
 LIBRARY_TIMEOUT_S = 3600
 
 
@@ -68,16 +72,18 @@ def download(
     found: ModelVersion,
     bytes_max: int,
     environ: Mapping[str, str],
+    hashes: Hashes | None = None,
 ) -> str:
     """Download a version unless it is there, whole; return its folder, relative to `directory`.
 
-    Raises ArtifactsUnusable, what `Registry` raises, and SystemFaults.
+    `hashes` of an earlier call save reading files that have not changed since. Raises
+    ArtifactsUnusable, what `Registry` raises, and SystemFaults.
     """
     about = f"models:/{found.name}/{found.version}"
     folder = version_folder(found.name, found.version)
     place = os.path.join(directory, folder)
     known = read_manifest(place)
-    if known is not None and known.stamp == found.stamp and not damage(place):
+    if known is not None and known.stamp == found.stamp and not damage(place, hashes):
         return folder
     if found.status not in ("READY", ""):
         raise ArtifactsUnusable(about, f"its state in the registry is {found.status}")
@@ -121,15 +127,15 @@ def read_manifest(place: str) -> Manifest | None:
         return None
 
 
-def damage(place: str) -> str:
+def damage(place: str, hashes: Hashes | None = None) -> str:
     """Return which file of a downloaded version is not as it was downloaded; empty for none."""
-    known = read_manifest(place)
+    known, hashes = read_manifest(place), hashes or Hashes()
     if known is None:
         return MANIFEST
     for name, (size, digest) in known.files.items():
         path = os.path.join(place, name)
         try:
-            if os.path.getsize(path) != size or hash_file(path) != digest:
+            if os.path.getsize(path) != size or hashes.of(path) != digest:
                 return name
         except OSError:
             return name
@@ -148,10 +154,18 @@ def prune(directory: str, name: str, used: Iterable[str], kept: int) -> list[str
         return []
     versions = sorted((one for one in found if one.isdigit()), key=int, reverse=True)
     spare = [one for one in versions if one not in set(used)]
-    gone = [*spare[kept:], *(one for one in found if one.startswith(_PARTIAL))]
+    broken = (one for one in found if one.startswith(_PARTIAL))
+    gone = [*spare[kept:], *(one for one in broken if _is_abandoned(os.path.join(folder, one)))]
     for one in gone:
         shutil.rmtree(os.path.join(folder, one), ignore_errors=True)
     return gone
+
+
+def _is_abandoned(place: str) -> bool:
+    """Return whether a partial download is old: a newer one may be under way in `rdv model add`."""
+    with contextlib.suppress(OSError):
+        return time.time() - os.stat(place).st_mtime > _ABANDONED_S
+    return False
 
 
 def _fetch(

@@ -38,6 +38,7 @@ from rdv.mlflow.fetch import registry_of
 from rdv.mlflow.follow import follow, is_to_judge, preferred
 from rdv.mlflow.state import change_state
 from rdv.mlflow.write_back import write_pending
+from rdv.system.made_of import Hashes
 
 log = logging.getLogger("rdv.mlflow")
 
@@ -64,6 +65,8 @@ class Follower:
         """The last problem of each model, so that it is reported once."""
         self._checked: set[str] = set()
         """The models whose download was compared with the registry since the start."""
+        self._hashes = Hashes()
+        """Those of the downloaded files, which are not read again at each poll."""
         self._process: subprocess.Popen[bytes] | None = None
         self.problem = ""
         """Why something cannot be followed now; for another thread to read."""
@@ -101,8 +104,9 @@ class Follower:
         if not self.polls:
             for line in check_downloads(decision):
                 self._say("download_damaged", line)
-        failed = False
-        for name, uri in registry_models(decision).items():
+        failed, wanted = False, registry_models(decision)
+        self._known = {name: text for name, text in self._known.items() if name in wanted}
+        for name, uri in wanted.items():
             if self._stopping:
                 break
             if decision.models[name].retired:
@@ -153,9 +157,8 @@ class Follower:
         champion = preferred(order, (name, second_name(name)))
         if self._serves_elsewhere(decision, name, found.version, order):
             return
-        download(
-            registry, self._directory, found, decision.mlflow.download_bytes_max, self._environ
-        )
+        limit = decision.mlflow.download_bytes_max
+        download(registry, self._directory, found, limit, self._environ, self._hashes)
         now_ns = time.time_ns()
 
         def change(before: RegistryState | None) -> RegistryState:
@@ -174,7 +177,8 @@ class Follower:
             for one in load_decision(self._directory).registered.values()
             if one.version and one.uri.startswith(f"models:/{uri.name}")
         ]
-        prune(self._directory, uri.name, used, decision.mlflow.versions_kept)
+        if prune(self._directory, uri.name, used, decision.mlflow.versions_kept):
+            self._hashes = Hashes()  # it forgets the files that were deleted
 
     def _serves_elsewhere(
         self, decision: Decision, name: str, version: str, order: list[Any]

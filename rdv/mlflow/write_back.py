@@ -138,7 +138,10 @@ def _write(registry: Registry, what: WriteBack) -> str:
         return f"tagged {tagged}; @{what.alias} names version {now}"
     if now not in (*what.unless, "none"):
         return f"tagged {tagged}; @{what.alias} names version {now} meanwhile, and stays"
-    registry.set_alias(what.name, what.alias, what.to)
+    try:
+        registry.set_alias(what.name, what.alias, what.to)
+    except (NotInRegistry, RegistryRefused) as error:  # or its alias may not be set: as above
+        return f"tagged {tagged}; @{what.alias} was not moved: {error.text()}"
     return f"tagged {tagged}; @{what.alias}: version {now} → {what.to}"
 
 

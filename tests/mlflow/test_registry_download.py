@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -129,10 +130,12 @@ def test_another_servers_proxy_does_not_get_the_token(registry, tmp_path):
 
 def test_old_versions_are_deleted_but_not_those_in_use(tmp_path):
     folder = tmp_path / "models/.mlflow/fraud"
-    for version in ("1", "2", "3", "9", "10", ".partial-x"):
+    for version in ("1", "2", "3", "9", "10", ".partial-old", ".partial-new"):
         (folder / version).mkdir(parents=True)
+    os.utime(folder / ".partial-old", (0, 0))
     prune(str(tmp_path), "fraud", ["1"], 2)
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "10", "9"]
+    # A new one may be the download of an `rdv model add` that is under way.
+    assert sorted(path.name for path in folder.iterdir()) == [".partial-new", "1", "10", "9"]
 
 
 def ask(url: str, environ: dict | None = None, alias: str = "champion") -> RdvError:
@@ -161,6 +164,26 @@ def test_every_failure_of_the_server_has_its_error(registry):
     for body in (b"<html>", b"[]", b"{}", b'{"model_version": {"version": "../1"}}', b"[" * 9999):
         registry.body = body
         assert isinstance(ask(registry.url), RegistryUnreachable), body
+
+
+def test_a_token_with_a_line_break_at_its_end_is_used(registry):
+    registry.token = "right"
+    with Registry(registry.url, {"MLFLOW_TRACKING_TOKEN": "right\n"}, 5000) as client:
+        assert client.version_of(CHAMPION).version == "1"
+
+
+@pytest.mark.parametrize("token", ["sec\nret", "secret\u00fc", "secret\x00"])
+def test_a_token_that_no_header_may_have_is_refused_and_not_shown(registry, token):
+    error = ask(registry.url, {"MLFLOW_TRACKING_TOKEN": token})
+    assert isinstance(error, UnusableTrackingUri)
+    assert "MLFLOW_TRACKING_TOKEN" in error.text()
+    assert "ret" not in error.text()
+
+
+def test_certificates_that_are_not_there_are_named(registry):
+    error = ask(registry.url, {"MLFLOW_TRACKING_SERVER_CERT_PATH": "/no/such/file.pem"})
+    assert isinstance(error, UnusableTrackingUri)
+    assert "'/no/such/file.pem': No such file" in error.text()
 
 
 @pytest.mark.parametrize("url", ["sqlite:///x.db", "databricks", "http://", "http://a:b", "file:/"])

@@ -213,6 +213,44 @@ def test_a_promoted_challenger_of_another_alias_moves_the_champions_alias(regist
     assert read_state(str(decision), "gbm").asked is None
 
 
+def test_a_problem_ends_with_the_model_that_had_it(registry, decision):
+    following = follower(decision)
+    registry.status = 503
+    following.step()
+    assert "cannot be followed" in following.problem
+    write_decision(decision, f'tracking_uri = "{registry.url}"', 'command = ["true"]')
+    following.step()
+    assert following.problem == ""
+
+
+def test_downloaded_files_are_not_read_again_at_each_poll(registry, decision, monkeypatch):
+    following = follower(decision)
+    for _ in range(2):
+        following.step()
+    read = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: read.append(a) or digest(*a))
+    following.step()
+    assert read == []
+
+
+def test_an_alias_that_may_not_be_moved_is_given_up(registry, decision):
+    loaded = moved(registry, decision)
+    answer = registry.answer
+
+    def refusing(method, path, query, body):
+        if method == "POST" and path.endswith("registered-models/alias"):
+            return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "it is reserved"}
+        return answer(method, path, query, body)
+
+    registry.answer = refusing
+    registry.aliases["champion"] = "1"
+    done = record(loaded, "gbm-b", promotion(loaded, "gbm", "gbm-b", "pass", "s"))
+    assert done.endswith("@champion was not moved: the MLflow server at " + registry.url
+                         + " refuses: it is reserved")  # fmt: skip
+    assert read_state(str(decision), "gbm").write_backs == []
+
+
 def test_a_model_of_no_registry_writes_nothing(registry, decision):
     loaded = moved(registry, decision)
     assert promotion(loaded, "gbm", "rules", "pass", "s") is None
