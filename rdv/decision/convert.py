@@ -245,7 +245,8 @@ def _check_features(decision: Decision, where: str) -> None:
         reason = "has url and url_from; one of them is enough"
         raise InvalidDecision(where, "enrich_redis", reason)
     if redis.url and not redis.url.startswith(("redis://", "rediss://", "unix://")):
-        reason = f"{redis.url!r} does not begin with redis://, rediss:// or unix://"
+        shown = redis.url.rpartition("@")[2]
+        reason = f"{shown!r} does not begin with redis://, rediss:// or unix://"
         raise InvalidDecision(where, "enrich_redis.url", reason)
     if http.url and not re.match(r"https?://[^/{}]+/.*\{key\}", http.url):
         reason = f"{http.url!r} is not http://HOST/PATH with {{key}} in its path"

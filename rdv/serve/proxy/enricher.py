@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import queue
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -26,13 +27,14 @@ import orjson
 from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import NO_FAULT, Coded, coded, of_error
 from rdv.decision import Decision
+from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.errors import InputFault
 from rdv.http.shares import Shares
 from rdv.models.model import describe
 from rdv.rendezvous.messages import InvalidModelResult, Request, encode_model_result
 from rdv.serve.failures import Failures
 from rdv.serve.process import start_thread, user_code_thread
-from rdv.serve.proxy.features import FeatureEnricher, HttpLookup, RedisLookup
+from rdv.serve.proxy.features import FeatureEnricher, HttpLookup, Lookup, RedisLookup
 
 log = logging.getLogger("rdv.proxy")
 
@@ -244,24 +246,35 @@ class EnricherChain:
 
     def __init__(self, links: Sequence[FeatureEnricher | Enricher]) -> None:
         self.links = links
+        self._count = 0
+        """The number of requests that have not left the last link yet."""
+        self._is_retired = False
 
     def enrich(self, request: Request, holder: str, done: Callable[[Request], None]) -> None:
         """Call `done` with the enriched request, within the time limits of all of them."""
+        self._count += 1
         self._go_on(0, holder, done, request)
 
     def _go_on(
         self, number: int, holder: str, done: Callable[[Request], None], request: Request
     ) -> None:
-        if number == len(self.links):
-            done(request)
-        else:
+        if number < len(self.links):
             further = partial(self._go_on, number + 1, holder, done)
             self.links[number].enrich(request, holder, further)
+            return
+        self._count -= 1
+        done(request)
+        self._end_if_empty()
 
     def retire(self) -> None:
-        """Accept no more requests; those that wait are still enriched."""
-        for link in self.links:
-            link.retire()
+        """Accept no more requests; those that wait are still enriched, by all further links."""
+        self._is_retired = True
+        self._end_if_empty()
+
+    def _end_if_empty(self) -> None:
+        if self._is_retired and not self._count:
+            for link in self.links:
+                link.retire()
 
     def close(self) -> None:
         """Accept no more requests, and drop those that wait."""
@@ -269,29 +282,53 @@ class EnricherChain:
             link.close()
 
 
-def feature_enrichers(decision: Decision) -> list[FeatureEnricher]:
-    """Return those of [enrich_redis] and [enrich_http]. Raises EnricherNotLoaded."""
+def feature_enrichers(
+    decision: Decision,
+) -> tuple[list[FeatureEnricher], list[EnricherNotLoaded]]:
+    """Return those of [enrich_redis] and [enrich_http], and why others cannot be used."""
     found: list[FeatureEnricher] = []
+    faults: list[EnricherNotLoaded] = []
     redis, http = decision.enrich_redis, decision.enrich_http
+    makers: list[tuple[str, RedisFeatures | HttpFeatures, Callable[[], Lookup]]] = [
+        ("redis", redis, partial(_redis_lookup, redis)),
+        ("http", http, partial(_http_lookup, http)),
+    ]
+    for name, settings, make in makers:
+        if settings.is_declared:
+            try:
+                found.append(FeatureEnricher(name, settings, make()))
+            except EnricherNotLoaded as error:
+                faults.append(error)
+    return found, faults
+
+
+def _redis_lookup(settings: RedisFeatures) -> RedisLookup:
+    """Raise EnricherNotLoaded, which shows no password."""
+    key, shown = "enrich_redis.url", re.sub(r"//.*@", "//…@", settings.url)
+    if not settings.url:
+        key, shown = "enrich_redis.url_from", settings.url_from
+    url = settings.url or _variable(key, shown)
     try:
-        if redis.is_declared:
-            url = redis.url or _variable("enrich_redis.url_from", redis.url_from)
-            found.append(FeatureEnricher("redis", redis, RedisLookup(redis, url)))
-        if http.is_declared:
-            token = http.authorization_from
-            value = _variable("enrich_http.authorization_from", token) if token else ""
-            found.append(FeatureEnricher("http", http, HttpLookup(http, value)))
+        return RedisLookup(settings, url)
     except ImportError as error:
-        reason = f"{error}; pip install 'rdv[redis]'"
-        raise EnricherNotLoaded(redis.url, reason, "enrich_redis.url") from None
-    except ValueError as error:
-        raise EnricherNotLoaded(redis.url, str(error), "enrich_redis.url") from None
-    return found
+        raise EnricherNotLoaded(shown, f"{error}; pip install 'rdv[redis]'", key) from None
+    except ValueError:  # its text may show a part of the password
+        reason = "it is not the address of a Redis server, such as redis://10.0.0.7:6379/0"
+        raise EnricherNotLoaded(shown, reason, key) from None
+
+
+def _http_lookup(settings: HttpFeatures) -> HttpLookup:
+    """Raise EnricherNotLoaded, which does not show the header."""
+    key, name = "enrich_http.authorization_from", settings.authorization_from
+    value = _variable(key, name) if name else ""
+    if not (value.isascii() and value.isprintable()):
+        raise EnricherNotLoaded(name, "its value has characters that no header may have", key)
+    return HttpLookup(settings, value)
 
 
 def _variable(key: str, name: str) -> str:
     """Return the value of an environment variable. Raises EnricherNotLoaded."""
-    value = os.environ.get(name, "")
+    value = os.environ.get(name, "").strip()
     if not value:
         reason = "the variable is not set, or `env` in rdv.toml does not name it"
         raise EnricherNotLoaded(name, reason, key)
@@ -310,19 +347,18 @@ class EnricherLoader:
         self._take = take
         self._wanted: Enricher | None = None
         self._features: list[FeatureEnricher] = []
+        self._features_fault = NO_FAULT
         self._is_there = False
         self._settled = asyncio.Event()
 
     def want(self, decision: Decision) -> None:
         """Load the enricher of these settings. A later call wins."""
         http = decision.http
-        self._wanted, self.fault = None, NO_FAULT
-        try:
-            self._features = feature_enrichers(decision)
-        except EnricherNotLoaded as error:
-            self._features = []
-            self.fault = of_error(error)
-            log.warning("%s; requests go on without it", self.fault.text, extra=coded(error))
+        self._wanted = None
+        self._features, faults = feature_enrichers(decision)
+        for error in faults:
+            log.warning("%s; requests go on without it", error.text(), extra=coded(error))
+        self.fault = self._features_fault = of_error(faults[0]) if faults else NO_FAULT
         if not http.enrich:
             self._put(None)
             return
@@ -339,7 +375,7 @@ class EnricherLoader:
             return
         self._settled.set()
         if error is None:
-            self.fault = NO_FAULT
+            self.fault = self._features_fault
             self._put(enricher)
             log.info("the enricher is %s", name)
             return
