@@ -9,10 +9,13 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
+
+log = logging.getLogger("rdv.models")
 
 GROUP = "rdv.models"
 """The group of the entry points that register adapters."""
@@ -143,7 +146,11 @@ def _others() -> tuple[Kind, ...]:
     """Return the adapters of other packages, by their entry points."""
     points = importlib.metadata.entry_points(group=GROUP)
     others = [point for point in points if not point.value.startswith(f"{_OWN_PACKAGE}.")]
-    return tuple(
-        Kind(point.name, point.load(), point.dist.name if point.dist else point.module)
-        for point in sorted(others, key=lambda point: point.name)
-    )
+    found = []
+    for point in sorted(others, key=lambda point: point.name):
+        package = point.dist.name if point.dist else point.module
+        try:
+            found.append(Kind(point.name, point.load(), package))
+        except Exception as error:  # noqa: BLE001 - another package's code
+            log.warning("the kind %s of %s cannot be used: %r", point.name, package, error)
+    return tuple(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import orjson
 import pytest
@@ -184,3 +185,16 @@ def test_each_adapter_of_rdv_has_an_entry_point_and_an_extra():
     for name in OWN:
         if kind := kinds._own(name):
             assert kind.adapter.EXTRA in project["optional-dependencies"]
+
+
+def test_a_kind_that_cannot_be_imported_hinders_no_other(monkeypatch, tmp_path, caplog):
+    broken = EntryPoint("broken", "no_such_module_of_a_kind", kinds.GROUP)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [broken])
+    kinds._others.cache_clear()
+    try:
+        (tmp_path / "m.strange").write_text("x")
+        with pytest.raises(UnknownKind, match="no kind of model fits"):
+            find_kind(str(tmp_path / "m.strange"))
+    finally:
+        kinds._others.cache_clear()
+    assert "the kind broken of no_such_module_of_a_kind cannot be used" in caplog.text
