@@ -21,10 +21,15 @@ def recent_data(stream: Stream, count: int, without: Collection[str] = ()) -> li
         if not places:
             return []
         with stream.consumer(list({topic for topic, _ in places}), start="latest") as consumer:
+            left = 0
             for topic, partition in places:
-                first = stream.end(topic, partition) - count
-                consumer.seek(topic, partition, max(first, stream.begin(topic, partition)))
-            while records := consumer.poll(count):
+                end = stream.end(topic, partition)
+                first = max(end - count, stream.begin(topic, partition))
+                consumer.seek(topic, partition, first)
+                left += end - first
+            # Not to the end of the stream: under load there are always more.
+            while left > 0 and (records := consumer.poll(count)):
+                left -= len(records)
                 for record in records:
                     with contextlib.suppress(MalformedMessage):
                         request = decode_request(record.value)
