@@ -78,7 +78,7 @@ def score(
     try:
         with Progress("scored {:,} rows") as progress:
             progress.advance(begun)
-            rows = islice(read_rows(source), begun, None)
+            rows = islice(read_rows(source, key_column), begun, None)
             for first, batch in _batches(rows, size, begun, key_column):
                 answers.add(sender.send(first, batch))
                 progress.advance(len(batch))

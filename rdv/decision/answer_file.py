@@ -6,8 +6,8 @@ goes on behind its last complete line. The file itself appears at once, when it 
 
 from __future__ import annotations
 
-import contextlib
 import csv
+import fcntl
 import gzip
 import io
 import os
@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from rdv.decision.row_file import LINES, PARQUET, ending_of
+from rdv.errors import NotUsable
 from rdv.system.faults import faults
 
 FIXED = ("row", "id", "key", "kind", "code", "reason", "model", "version", "waited_ms")
@@ -27,7 +28,10 @@ class AnswerFile:
     """Collects the answers to the rows of `source`. For one thread."""
 
     def __init__(self, path: str, source: str, options: dict[str, Any]) -> None:
-        """Go on with what is there of the same input and options. Raises SystemFaults."""
+        """Go on with what is there of the same input and options.
+
+        Raises NotUsable while another process writes it, SystemFaults.
+        """
         self.path = path
         self.partial = f"{path}.partial"
         self._ending = ending_of(path)
@@ -36,13 +40,22 @@ class AnswerFile:
         place = [os.path.abspath(source), found.st_size, found.st_mtime_ns]
         head = orjson.dumps({"source": place, "options": options}) + b"\n"
         with faults(self.partial, "write"):
+            self._file = open(self.partial, "ab")  # noqa: SIM115  it stays open
+            self._lock()
             self.done = _complete_lines(self.partial, head)
             """How many rows have an answer already."""
             if self.done is None:
-                with open(self.partial, "wb") as file:
-                    file.write(head)
+                self._file.truncate(0)
+                self._file.write(head)
                 self.done = 0
-            self._file = open(self.partial, "ab")  # noqa: SIM115  it stays open
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            advice = "Wait for it, or name another file for the answers."
+            raise NotUsable(self.partial, "another rdv score writes it", advice) from None
 
     def add(self, answers: Iterable[dict[str, Any]]) -> None:
         """Keep the answers to the next rows. Raises SystemFaults."""
@@ -53,7 +66,7 @@ class AnswerFile:
     def finish(self) -> None:
         """Write the file, and put it into place. Raises SystemFaults."""
         with faults(self.path, "write"):
-            self._file.close()
+            self._file.flush()
             columns = _columns(self._answers())
             scratch = f"{self.path}.new"
             if self._ending in PARQUET:
@@ -80,7 +93,7 @@ class AnswerFile:
 
 def _complete_lines(path: str, head: bytes) -> int | None:
     """Return how many answers are there for this head, without a line that is cut off."""
-    with contextlib.suppress(FileNotFoundError), open(path, "r+b") as file:
+    with open(path, "r+b") as file:
         if file.readline() != head:
             return None
         count, end = 0, len(head)
@@ -90,7 +103,6 @@ def _complete_lines(path: str, head: bytes) -> int | None:
             count, end = count + 1, end + len(line)
         file.truncate(end)
         return count
-    return None
 
 
 def _columns(answers: Iterable[dict[str, Any]]) -> dict[str, set[str]]:

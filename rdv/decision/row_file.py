@@ -40,11 +40,12 @@ def ending_of(path: str) -> str:
     return found
 
 
-def read_rows(path: str) -> Iterator[dict[str, Any]]:
+def read_rows(path: str, text_column: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield each row as an object of JSON: NaN becomes null, times become text.
 
-    In CSV an empty cell is null; numbers, true and false are those. Raises RowFileUnusable,
-    LineUnusable and SystemFaults.
+    In CSV an empty cell, NaN, null and NA are null; numbers, true and false are those. The cells of
+    `text_column` stay the texts that they are, such as keys. Raises RowFileUnusable, LineUnusable
+    and SystemFaults.
     """
     ending = ending_of(path)
     with faults(path, "read"):
@@ -53,7 +54,10 @@ def read_rows(path: str) -> Iterator[dict[str, Any]]:
             return
         zipped = path.lower().endswith(".gz")
         with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
-            yield from _lines(file) if ending in LINES else _cells(file, path, ending)
+            if ending in LINES:
+                yield from _lines(file)
+            else:
+                yield from _cells(file, path, ending, text_column)
 
 
 def _lines(file: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -69,7 +73,9 @@ def _lines(file: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _cells(file: Iterable[bytes], path: str, ending: str) -> Iterator[dict[str, Any]]:
+def _cells(
+    file: Iterable[bytes], path: str, ending: str, text_column: str | None
+) -> Iterator[dict[str, Any]]:
     lines = (
         line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(file)
     )
@@ -84,7 +90,10 @@ def _cells(file: Iterable[bytes], path: str, ending: str) -> Iterator[dict[str, 
             if len(cells) != len(names):
                 reason = f"has {len(cells)} cells, and the header {len(names)}"
                 raise LineUnusable(rows.line_num, reason)
-            yield {name: _cell(text) for name, text in zip(names, cells, strict=True)}
+            row = {name: _cell(text) for name, text in zip(names, cells, strict=True)}
+            if text_column in row:
+                row[text_column] = cells[names.index(text_column)] or None
+            yield row
     except (csv.Error, UnicodeDecodeError) as error:
         raise RowFileUnusable(path, f"is no CSV: {error}") from None
 

@@ -13,6 +13,8 @@ from echo import echoing
 from ports import free_port
 
 from rdv.__main__ import main
+from rdv.decision.answer_file import AnswerFile
+from rdv.errors import NotUsable
 
 SETTINGS = """
 [http]
@@ -41,6 +43,28 @@ def decision(tmp_path_factory):
 
 def score(decision, *arguments):
     return main(["score", str(decision.directory), *map(str, arguments)])
+
+
+def test_two_processes_do_not_write_the_same_answers(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}")
+    paths = str(tmp_path / "out.jsonl"), str(tmp_path / "rows.jsonl")
+    first = AnswerFile(*paths, {})
+    with pytest.raises(NotUsable, match=r"out\.jsonl\.partial: another rdv score writes it"):
+        AnswerFile(*paths, {})
+    first.add([{"row": 0, "kind": "preferred"}])
+    first.close()
+    second = AnswerFile(*paths, {})
+    assert second.done == 1
+    second.close()
+
+
+def test_keys_of_a_table_stay_the_texts_that_they_are(decision, tmp_path):
+    keys = ["1.10", "0012", "NA", "true", "123456789012345678901234567890", "1e3"]
+    lines = ["n,x,user", *(f"1,1,{key}" for key in keys)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    out = tmp_path / "out.jsonl"
+    assert score(decision, tmp_path / "rows.csv", "-o", out, "--key-column", "user") == 0
+    assert [json.loads(line)["key"] for line in out.read_text().splitlines()] == keys
 
 
 def test_parquet_with_nan_and_a_row_that_is_refused(decision, tmp_path):
