@@ -37,6 +37,7 @@ log = logging.getLogger("rdv.local")
 
 Isolation = Literal["none", "process"]
 HOST = "local"
+_NOT_ASKED = "[%s] is not asked in this process: pass its features in the data"
 
 
 class _Loaded:
@@ -55,6 +56,9 @@ class _Loaded:
             self.selection = model_selection_of(self.decision)
             schema = schema_text(self.decision)
             self.schema = SchemaChecker(read_tree(schema)) if schema else None
+            for name in ("enrich_redis", "enrich_http"):
+                if getattr(self.decision, name).is_declared:
+                    log.warning(_NOT_ASKED, name, extra=coded("enricher_failed"))
             spec = self.decision.http.enrich
             self.enrich = load_enricher(self.decision.directory, spec) if spec else None
             self.decider = Decider(
@@ -103,7 +107,8 @@ class Local:
     **There is no protection from a model that hangs**, crashes in C or ends the process, unless
     `isolation="process"` gives each model a process of its own, which takes 100 to 300 µs more for
     each: then a decision ends with its SLA, whatever a model does. The enricher (`http.enrich`) is
-    called in the calling thread as well, without its time limit.
+    called in the calling thread as well, without its time limit. [enrich_redis] and [enrich_http]
+    are not asked, which is logged: pass their features in the data.
 
     Thread-safe: one decision at a time, other threads wait. Model code runs in the threads that
     call `decide`. In the child of a fork the models are the child's own copies; isolated ones stay

@@ -233,6 +233,14 @@ def test_an_enricher_is_called(tmp_path, caplog):
         assert "enricher" in caplog.text
 
 
+def test_enrichers_that_are_not_asked_are_named(tmp_path, caplog):
+    directory = tmp_path / "fraud"
+    write_decision(directory, more='[enrich_http]\nurl = "http://127.0.0.1:9/{key}"\n')
+    with rdv.local(directory) as decision:
+        assert "[enrich_http] is not asked" in caplog.text
+        assert decision.decide({"n": 0}).id
+
+
 @pytest.mark.parametrize("on_invalid", ["reject", "default", "pass"])
 def test_a_schema_is_held_against_as_in_serving(tmp_path, on_invalid):
     directory = tmp_path / "fraud"
