@@ -81,11 +81,15 @@ def carry_ramp_out(
     from rdv.analysis.charts.format import share
     from rdv.analysis.promote.ramp import Climb, Pace
     from rdv.decision.ramp import Ramp, ramp_lock, read_ramp, write_ramp
+    from rdv.errors import NotUsable
 
     proposal, limits = found.proposal, asked.limits
     with ramp_lock(decision.directory):
         if read_ramp(decision.directory) != begun:
             begun = read_ramp(decision.directory)
+        if begun is not None and begun.challenger != proposal.challenger:
+            reason = f"a ramp of {begun.challenger} has begun meanwhile"
+            raise NotUsable(proposal.challenger, reason, "Wait for its end: rdv status.")
         if begun is not None and begun.undo:
             return _finish_undo(decision, found, begun, output)
         ramp = begun or Ramp(

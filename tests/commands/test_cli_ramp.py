@@ -6,9 +6,13 @@ import json
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from rdv.commands.ramp import carry_ramp_out
+from rdv.decision.ramp import Ramp, write_ramp
+from rdv.errors import NotUsable
 from rdv.rendezvous.messages import decode_result
 from rdv.stream import open_stream
 
@@ -28,6 +32,18 @@ RAMP = (
     *("promote", "fraud", "logit", "--yes", "--accept", "marginal", "--min-requests", 40),
     *("--ramp", "20%,60%,100%", "--stage-min", "1s"),
 )
+
+
+def test_a_ramp_that_has_begun_meanwhile_is_not_carried_out_as_this_one(tmp_path):
+    write_ramp(
+        str(tmp_path),
+        Ramp(champion="a", challenger="other", schedule="production", old="", new=""),
+    )
+    found = SimpleNamespace(proposal=SimpleNamespace(challenger="logit"))
+    asked = SimpleNamespace(limits=None)
+    decision = SimpleNamespace(directory=str(tmp_path))
+    with pytest.raises(NotUsable, match="a ramp of other has begun meanwhile"):
+        carry_ramp_out(decision, found, None, None, None, asked, None)
 
 
 @pytest.fixture
