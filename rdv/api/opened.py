@@ -101,7 +101,7 @@ class OpenDecision:
         )
 
     def joined(self, since: Time = None, until: Time = None) -> Table:
-        """Return one row for each request: data, everybody's score, the answer and the truth.
+        """Return one row for each request: data, all models' scores, the answer and the truth.
 
         A field of the data is `data.NAME`, a model's score `score.NAME`. The fields and their types
         are those of a sample of old and new requests; what does not fit is null here, and whole in

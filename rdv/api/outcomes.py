@@ -27,7 +27,7 @@ from rdv.serve.outbox import send_fitting
 
 BATCH = 1_000
 LOOKED_UP_MAX = 5_000_000
-"""The ids of so many outcomes are not looked up, at 100 bytes each."""
+"""From this number of outcomes on their ids are not looked up, at 100 bytes each."""
 
 _decode = msgspec.json.Decoder(ReportedOutcome).decode
 

@@ -136,7 +136,7 @@ def long_scores(opened: Opened, span: Span) -> Table:
 
 
 def joined_table(opened: Opened, span: Span) -> Table:
-    """Return one row for each request: data, everybody's score, answer and truth."""
+    """Return one row for each request: data, all models' scores, answer and truth."""
     with opened() as recorded:
         kinds = _kinds(recorded, "auto")
         data = _DataColumns(_sampled_data(recorded))

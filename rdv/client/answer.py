@@ -22,7 +22,7 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """An `Answer` is one decision: the model's result, and which model gave it, when and why.
 
-    Immutable, as long as nobody changes a list or an object inside `answer`. Thread-safe.
+    Immutable, as long as no caller changes a list or an object inside `answer`. Thread-safe.
     """
 
     answer: Any

@@ -79,11 +79,11 @@ class Client(ClientBase):
         deadline_ms: a shorter SLA for this request, in milliseconds.
         request_id: the caller's own name of it (`X-Request-Id`), recorded with it.
         idempotency_key: the caller's own; without one each call gets one.
-        default: the answer when nobody answers; `is_default` and `answered_by` mark it.
+        default: the answer when no server answers; `is_default` and `answered_by` mark it.
         timeout: in seconds, instead of the client's.
 
         Raises RequestRefused if the request must be changed, InvalidCall if it cannot be sent, and
-        NoAnswer if nobody answers and there is no default.
+        NoAnswer if no server answers and there is no default.
         """
         call = decide_call(
             data,

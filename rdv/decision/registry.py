@@ -1,8 +1,8 @@
 """Models that come from an MLflow registry: `path = "models:/fraud@champion"`.
 
 The registry is read by one process (`rdv.mlflow`), which downloads versions into the decision and
-records which model has which version in `models/.mlflow/NAME.json`. Everybody else sees a decision
-whose models have plain folders as their paths (`with_registry`).
+records which model has which version in `models/.mlflow/NAME.json`. All other processes see a
+decision whose models have plain folders as their paths (`with_registry`).
 
 A model that follows an alias may have two versions at once, like blue and green: NAME and NAME-b.
 The live schedule prefers one of them; a new version is loaded as the other one.

@@ -68,7 +68,7 @@ def _withdrawn(state: RegistryState, asked: Asked) -> RegistryState:
 
 
 def is_to_judge(asked: Asked, scored: int, now_ns: int, requests_min: int, looks_max: int) -> bool:
-    """Return whether the gate is to be asked about a version that has scored so many requests.
+    """Return whether the gate is to be asked about a version that has scored this many requests.
 
     The gate holds for a limited number of looks, so each comes after twice as many requests as the
     one before, or after a day.

@@ -33,7 +33,7 @@ WAITING_MAX = 1_000
 """The maximum number of requests that wait for lookups."""
 FAILURES_MAX = 5
 REST_S = 1.0
-"""After so many failures in a row no lookup is made for this time, so that no request waits."""
+"""After FAILURES_MAX failures in a row no lookup is made for this time: no request waits."""
 FEATURES_BYTES_MAX = 262_144
 """The maximum size of the features of one key."""
 

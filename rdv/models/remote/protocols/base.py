@@ -38,7 +38,7 @@ class Codec(ABC):
     needs_metadata = False
     """Whether `learn` has to be called before `body`."""
     metadata_path = ""
-    """The path that tells the model's version; empty where there is none."""
+    """The path that says the model's version; empty where there is none."""
     health_path = ""
     """The path that says whether the server is there; empty where there is none."""
     path = ""

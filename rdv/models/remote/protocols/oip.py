@@ -124,7 +124,7 @@ class OipCodec(Codec):
         inputs = [_column_tensor(column, values) for column in columns]
         if not inputs:
             raise BadRows("the data has no columns")
-        # MLServer reads named columns as a data frame when it is told so; others ignore it.
+        # MLServer reads named columns as a data frame with this parameter; others ignore it.
         return inputs, {} if self._columns else {"content_type": "pd"}
 
     def _whole_tensor(self, rows: list[list[Any]]) -> dict[str, Any]:

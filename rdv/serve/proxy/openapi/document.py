@@ -13,6 +13,7 @@ from rdv import __version__
 from rdv.codes import HTTP_CODES, HttpCode, ResultCode
 from rdv.decision.schema_tree import Node
 from rdv.http.head import CHARACTERS_MAX
+from rdv.moment import EARLIEST_NS
 from rdv.serve.proxy.idempotency import KEY_CHARACTERS_MAX as IDEMPOTENCY_CHARACTERS_MAX
 from rdv.serve.proxy.intake import KEY_CHARACTERS_MAX, MODELS_MAX, NAME_CHARACTERS_MAX
 from rdv.serve.proxy.openapi.data import schema_of
@@ -105,8 +106,6 @@ def _failures(statuses: Iterable[int]) -> Json:
         found[str(status)] = {"description": text or "Refused", "content": _json(_ref("Error"))}
     return found
 
-
-YEAR_2000_NS = 946_684_800_000_000_000
 
 _ALWAYS = (400, 403, 404, 405, 408, 411, 413, 414, 415, 417, 421, 431, 500, 501, 503, 505)
 """What the HTTP server may answer to any request."""
@@ -288,7 +287,7 @@ def _outcome() -> Json:
         "time": {
             "anyOf": [
                 {"type": "string"},
-                {"type": "integer", "minimum": YEAR_2000_NS},
+                {"type": "integer", "minimum": EARLIEST_NS},
                 {"type": "null"},
             ],
             "description": known,
