@@ -172,7 +172,9 @@ def test_a_token_with_a_line_break_at_its_end_is_used(registry):
         assert client.version_of(CHAMPION).version == "1"
 
 
-@pytest.mark.parametrize("token", ["sec\nret", "secret\u00fc", "secret\x00"])
+@pytest.mark.parametrize(
+    "token", ["sec\nret", "secret\u00fc", "secret\x00"], ids=["line break", "umlaut", "NUL"]
+)
 def test_a_token_that_no_header_may_have_is_refused_and_not_shown(registry, token):
     error = ask(registry.url, {"MLFLOW_TRACKING_TOKEN": token})
     assert isinstance(error, UnusableTrackingUri)

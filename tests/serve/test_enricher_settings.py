@@ -81,7 +81,7 @@ def test_a_header_with_a_line_break_at_its_end_is_sent_without_it(asked, monkeyp
     assert status == {"failures": [""]}
 
 
-@pytest.mark.parametrize("value", ["Bearer s3\ncret", "s3cret\u00fc"])
+@pytest.mark.parametrize("value", ["Bearer s3\ncret", "s3cret\u00fc"], ids=["line break", "umlaut"])
 def test_a_header_that_cannot_be_sent_is_named_and_not_shown(value, monkeypatch, caplog):
     monkeypatch.setenv("FEATURES_AUTH", value)
     chain, status = load(HTTP.format(port=9))
@@ -90,7 +90,9 @@ def test_a_header_that_cannot_be_sent_is_named_and_not_shown(value, monkeypatch,
     assert "cret" not in str(status) + caplog.text
 
 
-@pytest.mark.parametrize("url", ["redis://:s3cr/et@host:6379", "http://:s3cr@host"])
+@pytest.mark.parametrize(
+    "url", ["redis://:s3cr/et@host:6379", "http://:s3cr@host"], ids=["port", "scheme"]
+)
 def test_an_address_with_a_password_is_not_shown(url, monkeypatch, caplog):
     monkeypatch.setenv("FEATURES_URL", url)
     chain, status = load(REDIS)
