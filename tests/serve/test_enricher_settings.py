@@ -13,7 +13,7 @@ from rdv.decision.load import parse_decision
 from rdv.rendezvous.messages import Request
 from rdv.serve.proxy.enricher import EnricherChain, EnricherLoader
 
-REDIS = '[enrich_redis]\nurl_from = "FEATURES_URL"\n'
+REDIS = '[enrich_redis]\nurl_from = "FEATURES_URL"\ninto = "more"\n'
 HTTP = (
     '[enrich_http]\nurl = "http://127.0.0.1:{port}/{{key}}"\nauthorization_from = "FEATURES_AUTH"\n'
     "timeout_ms = 60000\n"
