@@ -136,8 +136,9 @@ def _judged(
     objective = decision.objective
     since_ns = _since_ns(recorded, now_ns - objective.window_ms * 10**6)
     truths, known_ns = _read_since(recorded, since_ns)
+    outcome = decision.outcome.of_given_answers()
     with choose_measure(
-        recorded, decision.outcome, None, objective.metric, decision.value, ROBUST
+        recorded, outcome, None, objective.metric, decision.value, ROBUST
     ) as measure:
         collector = JudgedCollector(measure, 1, REQUESTS_MAX)
         requests, lags = 0, list[float]()

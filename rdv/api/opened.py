@@ -176,14 +176,13 @@ class OpenDecision:
     ) -> WhatIf:
         """Return what another schedule would have answered to the recorded requests.
 
-        schedule: a name, a file, or the schedule as an object.
+        schedule: a name, a file, or the schedule as an object. `exploration` of the result is what
+        randomised requests say of it and of the live one.
         """
         wanted = schedule_of(self._decision, schedule)
         with self._recorded() as recorded:
             span = _span(since, until)
-            return studies.whatif(
-                recorded, self._decision, wanted, span, on=on, metric=metric
-            ).found
+            return studies.whatif(recorded, self._decision, wanted, span, on=on, metric=metric)
 
     def compare(
         self,
@@ -197,7 +196,10 @@ class OpenDecision:
         by: str | None = None,
         canary: str | None = None,
     ) -> Comparison:
-        """Compare two models on the same requests. The arguments are those of `rdv compare`."""
+        """Compare two models on the same requests. The arguments are those of `rdv compare`.
+
+        `exploration` of the result is what randomised requests say of both.
+        """
         with self._recorded() as recorded:
             return studies.compare(
                 recorded,
@@ -209,7 +211,7 @@ class OpenDecision:
                 metric=metric,
                 by=by,
                 canary=canary,
-            ).found
+            )
 
     def optimise(
         self,

@@ -6,7 +6,8 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,6 @@ from rdv.analysis.compare import Comparison
 from rdv.analysis.compare import compare as compare_study
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.digests import read_past
-from rdv.analysis.exploration.result import Explored
 from rdv.analysis.exploration.study import explored, of_model, of_schedule
 from rdv.analysis.optimise.result import Optimum
 from rdv.analysis.optimise.study import optimise as search
@@ -39,20 +39,6 @@ def _nothing(_: int) -> None:
     pass
 
 
-class StudiedWhatIf(NamedTuple):
-    """What another schedule would have answered, and what randomised requests say of both."""
-
-    found: WhatIf
-    exploration: Explored | None
-
-
-class StudiedComparison(NamedTuple):
-    """How two models compare, and what randomised requests say of both."""
-
-    found: Comparison
-    exploration: Explored | None
-
-
 def whatif(
     recorded: Recorded,
     decision: Decision,
@@ -63,15 +49,19 @@ def whatif(
     metric: str = "",
     keep: Callable[..., None] | None = None,
     progress: Progress = _nothing,
-) -> StudiedWhatIf:
-    """Study what the schedule would have answered; `keep` gets every decision, batch by batch."""
+) -> WhatIf:
+    """Study what the schedule would have answered; `keep` gets every decision, batch by batch.
+
+    Its `exploration` is what randomised requests say of this schedule and of the live one.
+    """
     named = _settings(decision, on, metric)
     more: dict[str, Any] = {} if keep is None else {"keep": keep}
     since_ns, until_ns = span
     found = what_if(recorded, schedule, since_ns, until_ns, progress=progress, **named, **more)
     live = _live(decision, schedule)
     policies = ("what if", of_schedule(schedule)), ("live", of_schedule(live))
-    return StudiedWhatIf(found, explored(recorded, policies, *span, **named))
+    found.exploration = explored(recorded, policies, *span, **named)
+    return found
 
 
 def compare(
@@ -87,8 +77,11 @@ def compare(
     canary: str | None = None,
     disagreements: int = DISAGREEMENTS,
     progress: Progress = _nothing,
-) -> StudiedComparison:
-    """Compare two models on the same requests; by default with the canary of rdv.toml."""
+) -> Comparison:
+    """Compare two models on the same requests; by default with the canary of rdv.toml.
+
+    Its `exploration` is what randomised requests say of both.
+    """
     named = _settings(decision, on, metric)
     found = compare_study(
         recorded,
@@ -103,7 +96,7 @@ def compare(
         **named,
     )
     policies = (first, of_model(first)), (second, of_model(second))
-    return StudiedComparison(found, explored(recorded, policies, *span, **named))
+    return replace(found, exploration=explored(recorded, policies, *span, **named))
 
 
 def optimise(

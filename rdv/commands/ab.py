@@ -41,7 +41,9 @@ def ab(
     depends: Annotated[
         bool,
         typer.Option(
-            "--depends", help="Outcomes depend on the answer given: no paired comparison."
+            "--depends",
+            help="The answer given causes the outcome: no paired comparison. As caused_by_answer "
+            "of [outcome].",
         ),
     ] = False,
     since: Since = None,

@@ -92,7 +92,7 @@ def compare(
     output = Output(as_json=as_json, quiet=quiet)
     with Recorded(directory) as recorded:
         with Progress("compared {:,} requests") as progress:
-            found, randomised = studies.compare(
+            found = studies.compare(
                 recorded,
                 decision,
                 first,
@@ -110,15 +110,14 @@ def compare(
     if html is not None:
         write_page(html, view.compare_page(found, decision.name, promise_lines(decision)), output)
     if as_json:
-        exploration = None if randomised is None else randomised.as_json()
-        output.json({**found.as_json(), "exploration": exploration})
+        output.json(found.as_json())
         return
     title = f"{first} and {second}, {found.requests:,} requests"
     print_table(*view.models_table((found.first, found.second)), output, title)
     if found.segments is not None and found.segments.segments:
         output.text()
         print_table(*found.segments.table(), output, f"the {found.metric.metric.title} by segment")
-    print_exploration(randomised, output)
+    print_exploration(found.exploration, output)
     output.text()
     finish(output, found.sentences(), view.charts_of(found, brief=True), found.caveats())
 

@@ -68,7 +68,7 @@ def whatif(
         if out is not None:
             options["keep"] = stack.enter_context(DecisionFile(out)).add
         progress = stack.enter_context(Progress("decided {:,} requests"))
-        found, randomised = studies.whatif(
+        found = studies.whatif(
             recorded,
             decision,
             wanted,
@@ -82,8 +82,7 @@ def whatif(
     if html is not None:
         write_page(html, view.whatif_page(found, decision.name, promise_lines(decision)), output)
     if as_json:
-        exploration = None if randomised is None else randomised.as_json()
-        output.json({**found.as_json(), "exploration": exploration})
+        output.json(found.as_json())
         return
     title = f"{found.schedule.label}, {found.recorded.requests:,} requests"
     print_table(*view.figures_table(found), output, title)
@@ -95,5 +94,5 @@ def whatif(
     output.text()
     output.text(view.changes_sentence(found))
     print_table(*view.changes_table(found, 10), output)
-    print_exploration(randomised, output)
+    print_exploration(found.exploration, output)
     finish(output, (), view.whatif_charts(found), found.caveats())

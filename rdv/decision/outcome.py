@@ -54,6 +54,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             'Metric of every command without --metric: "roc-auc", "value" ...; empty: by the type'
         ),
     ] = ""
+    caused_by_answer: Annotated[
+        bool,
+        on_command(
+            "Whether the answer given causes the outcome, as a click on what was shown: then it "
+            "says nothing about other answers"
+        ),
+    ] = False
     mature_after_ms: Annotated[
         int,
         on_command(
@@ -66,6 +73,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str,
         on_command('The outcome of such a request: "0", "honest"'),
     ] = ""
+
+    def of_given_answers(self) -> Outcome:
+        """Return the section for a study of the answers given only, of which outcomes do tell."""
+        return msgspec.structs.replace(self, caused_by_answer=False)
 
 
 INFERRED = Outcome()

@@ -82,7 +82,8 @@ STUDY_MS = DAY_MS
 
 
 def lint_settings(decision: Decision) -> Iterator[Finding]:
-    """Yield what is unwise in rdv.toml: spans of time that do not go together."""
+    """Yield what is unwise in rdv.toml: spans of time, and outcomes of which little can be told."""
+    yield from _lint_caused(decision)
     mature_ms, kept_ms = decision.outcome.mature_after_ms, decision.log.retention_ms
     if not mature_ms or kept_ms == "forever":
         return
@@ -97,6 +98,18 @@ def lint_settings(decision: Decision) -> Iterator[Finding]:
     elif kept_ms < mature_ms + STUDY_MS:
         message = f"{said}: studies have {_days(kept_ms - mature_ms)} of them; {advice}"
         yield Finding("warning", "maturity-near-retention", "outcome.mature_after_ms", message)
+
+
+def _lint_caused(decision: Decision) -> Iterator[Finding]:
+    if not decision.outcome.caused_by_answer:
+        return
+    if not any(0 < one.explore < 1 for one in decision.cohorts.groups.values()):
+        message = (
+            "the answer given causes the outcome (caused_by_answer), and no cohort explores: "
+            "nothing will be known about answers that were not given; set explore of a cohort in "
+            "[cohorts], or split keys by cohorts (rdv ab)"
+        )
+        yield Finding("warning", "caused-without-exploration", "outcome.caused_by_answer", message)
 
 
 def _days(span_ms: int) -> str:

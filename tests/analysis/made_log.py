@@ -58,6 +58,7 @@ class MadeRequest:
     cohort: str | None = None
     not_asked: tuple[str, ...] = ()
     key: str = ""
+    propensity: float | None = None
 
     @property
     def id(self) -> str:
@@ -79,6 +80,7 @@ class MadeRequest:
             schedule=self.asked,
             deadline_ms=self.deadline_ms,
             cohort=self.cohort,
+            propensity=self.propensity,
             not_asked=list(self.not_asked),
         )
 

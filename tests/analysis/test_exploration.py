@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -33,14 +32,6 @@ def schedule(model, name):
 LIVE, OPEN, NEW = (schedule("old", "production"), schedule("yes", "open"), schedule("new", "new"))
 
 
-@dataclass
-class Drawn(MadeRequest):
-    propensity: float | None = None
-
-    def message(self):
-        return msgspec.structs.replace(super().message(), propensity=self.propensity)
-
-
 def world(directory, *, explores=True):
     """A loan is approved (1) or declined (0); only what was approved is ever repaid or not.
 
@@ -53,7 +44,7 @@ def world(directory, *, explores=True):
         risk = chance.random()
         truth = int(chance.random() > risk)
         says = {"old": int(risk < 0.3), "new": int(risk < 0.5), "yes": 1}
-        made = Drawn(n, 2.0 * n, [])
+        made = MadeRequest(n, 2.0 * n, [])
         made.key = f"key-{n % 1500}"
         made.deadline_ms = 50.0
         if explores:

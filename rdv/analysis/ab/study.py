@@ -137,12 +137,15 @@ def run_experiment(
     Only the time in which these cohorts were in force counts, as far as that is recorded.
     Pairs are decided by the schedules that were in force at the time of each request (`Versions`).
     `metric` is one of `Metric`'s; empty: that of [outcome], or right. `depends`: outcomes depend on
-    the answer given (a click on what was shown), so nothing is paired. Raises NoExperiment,
+    the answer given (a click on what was shown), as `caused_by_answer` of [outcome] declares, so
+    nothing is paired. Raises NoExperiment,
     NoMetric, NoSequence, InvalidMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
     log's SystemFaults.
     """
     if len(plan.arms) < ARMS_MIN:
         raise NoExperiment(recorded.directory)
+    depends = depends or outcome.caused_by_answer
+    outcome = outcome.of_given_answers()
     begun_ns = in_force_since_ns(recorded, plan)
     since_ns = max(filter(None, (since_ns, begun_ns)), default=None)
     name, extract, measure = choose_metric(recorded, metric, outcome, on, value)

@@ -15,6 +15,7 @@ from rdv.analysis.compare.pairs import Pairs
 from rdv.analysis.compare.segments import Segments
 from rdv.analysis.compare.truths import Judged, Points
 from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.exploration.result import Explored
 from rdv.analysis.measure import Contrast
 from rdv.analysis.statistics import (
     ClassAgreement,
@@ -126,6 +127,10 @@ class Comparison:
     notes: Notes = field(default_factory=Notes)
     inputs: Inputs = field(default_factory=Inputs)
     """Which fields of the input have changed."""
+    exploration: Explored | None = None
+    """What randomised requests say of both models; None where no outcome is recorded, or if it was
+    not asked for.
+    """
 
     def _repr_html_(self) -> str:
         """Return the report, for notebooks."""
@@ -142,8 +147,8 @@ class Comparison:
         if self.accuracy is not None:
             found.append(_accuracy(a, b, self.accuracy, self.judged.key_count))
             found += self._beside_accuracy()
-        elif self.outcomes and self.judged.problem:
-            found.append(f"Nothing can be said about right answers: {self.judged.problem}.")
+        elif self.outcomes and (problem := self.judged.problem) and problem not in found[-1]:
+            found.append(f"Nothing can be said about right answers: {problem}.")
         if self.segments is not None:
             found += self.segments.sentences()
         if self.classes is not None:
@@ -214,6 +219,7 @@ class Comparison:
             "metric",
             "pairs",
             "disagreements",
+            "exploration",
         )
         figures = {name: plain(one) for name, one in vars(self).items() if name not in left_out}
         if self.classes is not None:
@@ -226,16 +232,10 @@ class Comparison:
             "outcome_classes": self.judged.known.classes,
             "metric": self.metric.as_json(),
             "segments": None if self.segments is None else self.segments.as_json(),
+            "exploration": None if self.exploration is None else self.exploration.as_json(),
             "sentences": self.sentences(),
             "caveats": self.caveats(),
         }
-
-
-_OWN_FORM = (
-    "first", "second", "class_names", "judged", "points", "metric", "segments", "pairs",
-    "disagreements",
-)  # fmt: skip
-"""Columns, and what has another form in JSON."""
 
 
 def _accuracy(a: str, b: str, found: PairedShares, keys: int) -> str:

@@ -24,6 +24,7 @@ from rdv.analysis.charts import (
 from rdv.analysis.charts.page import Tone, add_limits, add_promise
 from rdv.analysis.compare.drift import ModelDrift
 from rdv.analysis.compare.result import Comparison, ModelFigures
+from rdv.analysis.exploration.view import add_exploration
 from rdv.analysis.statistics import Movement, Normaliser
 from rdv.analysis.statistics.drift.timeline import PSI_MOVED
 
@@ -186,6 +187,7 @@ def finished(report: Report, found: Comparison) -> Report:
     if found.segments is not None and found.segments.segments:
         report.heading("Segments")
         report.table(*found.segments.table(), f"The {found.metric.metric.title} by segment")
+    add_exploration(report, found.exploration)
     report.heading("Models")
     add_models(report, found)
     report.heading("Charts")

@@ -40,6 +40,11 @@ YES, NO = "1", "0"
 BINARY = frozenset({YES, NO})
 SAMPLE = 200
 """The number of records that are looked at, at each end of each partition."""
+CAUSED = (
+    "the answer given causes the outcome (caused_by_answer in [outcome] of rdv.toml), so it says "
+    "nothing about other answers"
+)
+"""Why answers that were not given cannot be held against such outcomes."""
 _MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "nat"})
 _BOOLEANS = {"true": YES, "false": NO}
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", re.ASCII)
@@ -186,8 +191,18 @@ def infer(
 ) -> Reading:
     """Choose how to read these answers and outcomes. Pure.
 
-    `on` is a field that the user has named; it precedes the declared one.
+    `on` is a field that the user has named; it precedes the declared one. Outcomes that the answer
+    given causes are a problem; a study of these answers only passes `of_given_answers()`.
     """
+    found = _inferred(answers, truths, declared, on)
+    if declared.caused_by_answer and not found.problem:
+        return replace(found, problem=CAUSED)
+    return found
+
+
+def _inferred(
+    answers: Sequence[Any], truths: Sequence[Any], declared: Outcome, on: str | None
+) -> Reading:
     named = on if on is not None else declared.answer or None
     base = Reading(
         "class",
@@ -196,7 +211,7 @@ def infer(
         class_name(declared.positive) or YES,
         declared.threshold,
         _means(declared.means),
-        msgspec.structs.replace(declared, metric="") != Outcome(),
+        msgspec.structs.replace(declared, metric="", caused_by_answer=False) != Outcome(),
         "",
         declared.mature_after_ms,
         declared.mature_as,

@@ -58,6 +58,8 @@ class Explored:
     policies: tuple[Policy, ...] = ()
     problem: str = ""
     """Why there are no estimates."""
+    is_caused: bool = False
+    """Whether the answer given causes the outcome, so that only equal answers can be compared."""
 
     @property
     def is_selective(self) -> bool:
@@ -80,6 +82,8 @@ class Explored:
 
     def sentences(self) -> list[str]:
         """Return what limits the figures that do not use the randomised requests."""
+        if self.is_caused:
+            return self._sentences_of_caused()
         found = []
         if self.is_selective:
             found.append(
@@ -96,6 +100,24 @@ class Explored:
                 f"{share(self.supported)} of them had a chance of being seen."
             )
         return found
+
+    def _sentences_of_caused(self) -> list[str]:
+        first = (
+            "The answer given causes the outcome (caused_by_answer), so that plain means of other "
+            "answers would be of the wrong outcomes"
+        )
+        if self.problem:
+            return [f"{first}; {' and '.join(self.names)} cannot be compared: {self.problem}."]
+        counted = (
+            f"{first}: only randomised requests count that got the answer that is valued, by the "
+            "inverse of its probability."
+        )
+        known = (
+            f"{self.randomised:,} requests were randomised, {self.known:,} with a known outcome; "
+            f"{share(self.supported)} of them could have got the answers of both, worth "
+            f"{self.effective:,.0f} of equal weight."
+        )
+        return [counted, known]
 
     def _text(self, found: Found) -> str:
         if isinstance(found, Undefined):
@@ -119,6 +141,7 @@ class Explored:
             "policies": list(self.names),
             "label_coverage": [{**plain(one), "share": one.share} for one in self.coverage],
             "is_selective": self.is_selective,
+            "caused_by_answer": self.is_caused,
             "randomised": self.randomised,
             "randomised_known": self.known,
             "supported": self.supported,

@@ -7,6 +7,9 @@ known outcomes among the answers that this schedule gives. Each known outcome co
 of that (inverse propensity), and an expectation by answer takes away some of the variance (doubly
 robust). The probabilities are right if, among requests with the same answer, it does not depend on
 the outcome whether it is known.
+
+All that holds for a truth that the answer only hides. Where the answer causes the outcome, as
+`caused_by_answer` of [outcome] declares, the estimates are those of `caused`.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ from rdv.analysis.dataset.keys import hashed_keys
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
+from rdv.analysis.dataset.values import KnownTruths
+from rdv.analysis.exploration.caused import Drawn, caused_estimates, same_answers
 from rdv.analysis.exploration.draws import Draws, read_draws
 from rdv.analysis.exploration.result import Coverage, Explored, Policy
 from rdv.analysis.measure import Kept, Measure, choose_measure
 from rdv.analysis.metrics import TooFew, Undefined, difference, estimate, metric_named
 from rdv.analysis.statistics import Interval, InvalidSample
-from rdv.analysis.statistics.off_policy import doubly_robust, expected_by_group
+from rdv.analysis.statistics.off_policy import doubly_robust, effective_number, expected_by_group
 from rdv.analysis.whatif.arrivals import arrivals_of
 from rdv.analysis.whatif.plans import Plans, all_values, decide_plans, own_limits_us, sla_of
 from rdv.decision.outcome import INFERRED, Outcome
@@ -43,7 +48,11 @@ ROWS_MAX = 500_000
 """The maximum number of randomised requests that are kept; more are thinned out evenly."""
 CLASSES_MAX = 20
 """The maximum number of different answers for which label coverage is counted separately."""
-NO_ANSWER = -1.0
+NO_ANSWER = -np.inf
+NO_MEAN = (
+    "{name} is no mean over requests, and only a mean, such as accuracy or value, can be had of "
+    "outcomes that the answer causes"
+)
 
 
 def of_model(name: str) -> PolicyOf:
@@ -116,6 +125,7 @@ def explored(
     None if no outcome is recorded. Raises NothingRecorded, TooManyValues, UnknownMetric,
     InvalidMetric, and the log's SystemFaults.
     """
+    is_caused, outcome = outcome.caused_by_answer, outcome.of_given_answers()
     with choose_measure(recorded, outcome, on, metric, value) as measure:
         join = Join(recorded, since_ns, until_ns, extract=measure.extract)
         outcomes = read_outcomes(recorded, join.notes)
@@ -123,6 +133,8 @@ def explored(
             return None
         shelf = Shelf(read_schedules(recorded, join.notes), measure)
         study = _Study(measure, shelf, read_draws(recorded, join.notes), policies)
+        if is_caused:
+            study.same = same_answers(measure.extract, on or outcome.answer)
         for joined in join:
             study.add(joined, outcomes.of(joined, measure.extract))
             progress(len(joined))
@@ -145,6 +157,9 @@ class _Study:
         self._totals: Counter[float] = Counter()
         self._known: Counter[float] = Counter()
         self._is_number = measure.reading.kind == "number"
+        self._truths = KnownTruths(measure.extract)
+        self.same: Callable[[Floats], Floats] | None = None
+        """What tells answers apart, if they cause the outcomes; None if they do not."""
         self.requests = self.randomised = 0
 
     def add(self, joined: Joined, truths: Floats) -> None:
@@ -155,7 +170,8 @@ class _Study:
         known = ~np.isnan(truths)
         self._totals.update(answers.tolist())
         self._known.update(answers[known].tolist())
-        if joined.propensity is None or self._is_number:
+        self._truths.add(truths)
+        if joined.propensity is None or (self._is_number and self.same is None):
             return
         rows = np.flatnonzero(~np.isnan(joined.propensity))
         if len(rows):
@@ -168,16 +184,23 @@ class _Study:
             return
         assert joined.given is not None
         assert joined.propensity is not None
-        measure = self._measure
+        given = self._answers(joined.given)
         values = [of(joined, self._shelf) for _, of in self._policies]
-        points = [measure.points(joined, one, truths) for one in values]
+        answers = [self._classes(one) if self.same is None else self.same(one) for one in values]
+        points = [
+            # Only outcomes of its own answer tell how good a policy is, if answers cause them.
+            self._measure.points(
+                joined, one, np.where((self.same is None) | (own == given), truths, np.nan)
+            )
+            for one, own in zip(values, answers, strict=True)
+        ]
         columns: tuple[npt.NDArray[Any], ...] = (
-            self._classes(joined.given),
+            given,
             other,
             joined.propensity,
             truths,
             *points,
-            *(self._classes(one) for one in values),
+            *answers,
             hashed_keys(joined),
         )
         self.randomised += int(usable.sum())
@@ -197,7 +220,7 @@ class _Study:
             if schedule is None:
                 continue
             rows = np.array(chosen, np.int64)
-            found[rows] = self._classes(self._shelf.values(joined.take(rows), schedule))
+            found[rows] = self._answers(self._shelf.values(joined.take(rows), schedule))
         return found
 
     def _other_schedule(self, joined: Joined, row: int, key: str | None) -> str | None:
@@ -209,6 +232,13 @@ class _Study:
             if group is not None and group in cohorts.explores:
                 return cohorts.schedules[group]
         return None
+
+    def _answers(self, values: Floats) -> Floats:
+        """Return by which number an answer is told apart from the ones that had the chance, too."""
+        if self.same is None:
+            return self._classes(values)
+        found = self.same(values)
+        return np.where(np.isnan(found), NO_ANSWER, found)
 
     def _classes(self, values: Floats) -> Floats:
         """Return what an answer says, as a number by which answers are told apart."""
@@ -225,14 +255,40 @@ class _Study:
             for one, total in self._totals.most_common(CLASSES_MAX)
         )
         names = (self._policies[0][0], self._policies[1][0])
-        base = Explored(self._measure.metric, names, self.requests, coverage, self.randomised)
-        if self._is_number:
-            return replace(base, problem="answers are numbers, whose labels are not told apart")
-        if not self.randomised:
-            return replace(base, problem="no cohort explores: no request was randomised")
-        if problem := self._measure.problem:
+        is_caused = self.same is not None
+        metric = self._measure.metric
+        base = Explored(
+            metric, names, self.requests, coverage, self.randomised, is_caused=is_caused
+        )
+        if problem := self._problem():
             return replace(base, problem=problem)
-        return self._estimated(base)
+        return self._caused(base) if is_caused else self._estimated(base)
+
+    def _problem(self) -> str:
+        """Return why there are no estimates; empty if there are."""
+        is_caused, metric = self.same is not None, self._measure.metric
+        if self._is_number and not is_caused:
+            return "answers are numbers, whose labels are not told apart"
+        if not self.randomised:
+            return "no cohort explores: no request was randomised"
+        if not is_caused or self._measure.problem:
+            return self._measure.problem
+        return self._truths.problem if metric.is_mean else NO_MEAN.format(name=metric.name)
+
+    def _caused(self, base: Explored) -> Explored:
+        given, other, propensity, truths, first, second, class_a, class_b, keys = (
+            self._kept.columns()
+        )
+        drawn = Drawn(given, other, propensity, truths, (first, second), (class_a, class_b), keys)
+        found = caused_estimates(self._measure, drawn)
+        return replace(
+            base,
+            known=int((~np.isnan(truths)).sum()),
+            supported=found.supported,
+            effective=found.effective,
+            policies=found.policies,
+            problem=found.problem,
+        )
 
     def _name(self, code: float) -> str:
         reading = self._measure.reading
@@ -267,7 +323,7 @@ class _Study:
             base,
             known=int(known.sum()),
             supported=float(supported.mean()),
-            effective=_effective(heavy),
+            effective=effective_number(heavy),
             policies=policies,
         )
 
@@ -333,9 +389,3 @@ def _of(shares: _Shares, answers: Floats) -> Floats:
     """Return the share of each answer; 0 for one that was never given."""
     place = np.minimum(np.searchsorted(shares.classes, answers), len(shares.classes) - 1)
     return np.where(shares.classes[place] == answers, shares.shares[place], 0.0)
-
-
-def _effective(weights: Floats) -> float:
-    """Return Kish's effective number of outcomes."""
-    square = float(weights @ weights)
-    return float(weights.sum()) ** 2 / square if square else 0.0

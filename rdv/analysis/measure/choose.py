@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import (
     BINARY,
+    CAUSED,
     Kind,
     Reading,
     classes_of,
@@ -89,7 +91,8 @@ def measure_for(
     reading = infer(answers, truths, declared, on)
     metric = metric_named(name or declared.metric or defaults[reading.kind])
     if metric.name == "value":
-        return _of_value(answers, reading, on, value, directory)
+        worth = _of_value(answers, reading, on, value, directory)
+        return _refused(worth) if declared.caused_by_answer else worth
     if reading.kind == "ranking" and metric.name.startswith("precision@k="):
         metric = metric_named(metric.name.replace("precision@k=", "list-precision@"))
     if metric.needs == "list":
@@ -144,6 +147,13 @@ def _unfit(metric: Metric, reading: Reading, truths: Sequence[Any]) -> str:
 def _list_answer(answers: Sequence[Any]) -> str | None:
     """Return the field that is a list, also where [outcome] names another one."""
     return list_field(answers, None)
+
+
+def _refused(measure: Measure) -> Measure:
+    """Return the measure without outcomes, because the answer given causes them."""
+    measure.problem = measure.problem or CAUSED
+    measure.extract.reading = replace(measure.extract.reading, problem=CAUSED)
+    return measure
 
 
 def _of_value(

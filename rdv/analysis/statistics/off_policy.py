@@ -5,6 +5,8 @@ one with which the new policy would take it. The mean of the returned values est
 policy's value without bias, if `given` is right and positive wherever `wanted` is.
 
 - Inverse propensity: Horvitz & Thompson (JASA 47, 1952).
+- Self-normalised: Hájek (1971); the weights' own sum takes away what their number varies by, at
+  the price of a bias that is small in large samples.
 - Doubly robust: Dudík, Langford & Li (ICML 2011). An expectation of the reward by any model,
   learned from other requests, takes away the variance that it explains, and no error of it adds
   bias.
@@ -34,6 +36,34 @@ def inverse_propensity(rewards: npt.ArrayLike, weights: npt.ArrayLike) -> FloatA
     earned, heavy = as_sample("rewards", rewards), as_sample("weights", weights)
     same_length(earned, heavy)
     return earned * heavy
+
+
+def chance_of_answer(given: FloatArray, other: FloatArray, propensity: FloatArray) -> FloatArray:
+    """Return the probability of the answer given, where one of two policies was drawn.
+
+    `propensity` is that of the drawn policy, `other` what the other one would have answered.
+    """
+    return np.asarray(propensity + (1 - propensity) * (other == given))
+
+
+def self_normalised(rewards: npt.ArrayLike, weights: npt.ArrayLike) -> FloatArray:
+    """Return values whose mean is the weighted mean, and whose spread is that of its error.
+
+    Raises InvalidSample, also if all weights are 0.
+    """
+    earned, heavy = as_sample("rewards", rewards), as_sample("weights", weights)
+    same_length(earned, heavy)
+    total = float(heavy.sum())
+    if total <= 0:
+        raise InvalidSample("weights", "must not all be 0")
+    mean = float(heavy @ earned) / total
+    return mean + len(heavy) / total * heavy * (earned - mean)
+
+
+def effective_number(weights: FloatArray) -> float:
+    """Return how many equal weights would say as much (Kish 1965)."""
+    square = float(weights @ weights)
+    return float(weights.sum()) ** 2 / square if square else 0.0
 
 
 def doubly_robust(

@@ -18,6 +18,7 @@ from msgspec import UNSET
 from rdv.analysis.dataset.joined import DEFAULT, FALLBACK, KINDS, NO_RESULT, PREFERRED, Joined
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
+from rdv.analysis.exploration.result import Explored
 from rdv.analysis.measure import Contrast
 from rdv.analysis.measure.contrast import as_interval
 from rdv.analysis.statistics import plain
@@ -184,6 +185,10 @@ class WhatIf:
     """How often an answer that never changes would be right, in words."""
     lacking: tuple[str, ...] = ()
     """Models that never answer with what is judged: their answers do not count."""
+    exploration: Explored | None = None
+    """What randomised requests say of both schedules; None where no outcome is recorded, or if it
+    was not asked for.
+    """
     notes: Notes = field(default_factory=Notes)
     sla_was_ms: set[float] = field(default_factory=set)
 
@@ -283,6 +288,7 @@ class WhatIf:
             "never_ran": list(self.never_ran),
             "sentences": self.sentences(),
             "caveats": self.caveats(),
+            "exploration": None if self.exploration is None else self.exploration.as_json(),
             "notes": plain(self.notes),
         }
 

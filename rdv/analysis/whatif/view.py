@@ -21,6 +21,7 @@ from rdv.analysis.charts import (
 )
 from rdv.analysis.charts.kinds import KIND_COLOURS, kinds_mix
 from rdv.analysis.charts.page import Tone, add_limits, add_promise
+from rdv.analysis.exploration.view import add_exploration
 from rdv.analysis.whatif.result import Side, WhatIf
 
 _MODELS_MAX = 5
@@ -125,6 +126,7 @@ def whatif_report(found: WhatIf, decision: str = "the log", promises: Sequence[s
     if found.changes:
         report.table(*changes_table(found), "Model changes")
         report.paragraphs([changes_sentence(found)])
+    add_exploration(report, found.exploration)
     report.heading("Charts")
     report.charts(whatif_charts(found))
     add_promise(report, promises)
