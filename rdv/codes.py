@@ -427,6 +427,7 @@ DRILL_CODES: dict[DrillCode, str] = {
 
 LintCode = Literal[
     "beyond-sla",
+    "caused-without-exploration",
     "default-missing",
     "gives-up-early",
     "last-step-needs-several",
@@ -445,6 +446,7 @@ LintCode = Literal[
 
 LINT_CODES: dict[LintCode, str] = {
     "beyond-sla": "A step waits beyond the SLA.",
+    "caused-without-exploration": "The answer causes the outcome, and no cohort explores.",
     "default-missing": "There is no default.",
     "gives-up-early": "The last step ends before the SLA.",
     "last-step-needs-several": "The last step needs several answers.",
