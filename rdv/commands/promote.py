@@ -397,7 +397,13 @@ def _show_end(period: WatchPeriod, seconds: float, output: Output) -> None:
         f"{totals[kind]:,} {kind.replace('_', ' ')}" for kind in period.bounds.shares
     )
     counts += f"; {totals['pairs']:,} requests scored by both, {totals['judged']:,} outcomes"
-    if period.answers:
+    if (keys := period.few_keys) is not None:
+        output.note(
+            f"watched for {seconds:g} s: the latest answers are all of {keys:,} "
+            f"{'key' if keys == 1 else 'keys'}, which is too few to break a limit: the promotion "
+            "is not confirmed"
+        )
+    elif period.answers:
         output.text(
             f"watched for {seconds:g} s: {period.answers:,} answers, {counts}; the promotion stays"
         )

@@ -11,16 +11,22 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.compare.pairs import Answers, Both
 from rdv.analysis.compare.result import Comparison
+from rdv.analysis.dataset.keys import Keys
 from rdv.analysis.dataset.reading import Reading
 from rdv.analysis.errors import TooManyValues
+from rdv.analysis.measure.sides import SHARE
+from rdv.analysis.metrics import estimate
 from rdv.analysis.promote.watch import Fact
+from rdv.analysis.promote.window import Unit
+from rdv.analysis.statistics.interval import Interval
 from rdv.analysis.statistics.proportion import wilson
 from rdv.payload import UnusableJson, read_recorded
 
@@ -31,6 +37,7 @@ LEVELS = (0.05, 0.25, 0.75, 0.95)
 SCORES_MIN = 100
 """The minimum number of scores from which it is known where they lie."""
 Column = float | npt.NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,10 +91,16 @@ class Expected:
                 (pairs.first_label, pairs.first),
                 (pairs.second_label, pairs.second),
             )
-            if count := int(known.sum()):
-                share = wilson(int((known & differs).sum()), count).high
+            if known.any():
+                share = _highest(differs[known], pairs.keys[known])
         scores = None if pairs is None else Levels.of(pairs.second)
         return cls(reading, on, share, scores)
+
+
+def _highest(holds: npt.NDArray[np.bool_], keys: Keys) -> float:
+    """Return the upper bound of how often something holds, by key where there are enough."""
+    found = estimate(SHARE, holds.astype(np.float64), None, keys)
+    return found.high if isinstance(found, Interval) else wilson(int(holds.sum()), len(holds)).high
 
 
 def differ(
@@ -118,32 +131,35 @@ class Behaviour:
         self._names = champion, challenger
         self._answers = Answers(expected.reading, expected.on)
         self._open: OrderedDict[str, dict[str, Both]] = OrderedDict()
-        self._both: OrderedDict[str, dict[str, Both]] = OrderedDict()
+        self._both: OrderedDict[str, tuple[Unit | None, dict[str, Both]]] = OrderedDict()
 
-    def score(self, model: str, id_: str, result: bytes) -> Iterator[Fact]:
-        """Add a result of one of the models."""
+    def score(
+        self, model: str, id_: str, result: bytes, unit: Unit | None = None
+    ) -> Iterator[Fact]:
+        """Add a result of one of the models; `unit` is the request's key, if it has one."""
         try:
             answer = self._answers.of_json(result)
         except TooManyValues:
             return
         number, levels = answer[1], self._expected.scores
         if model == self._names[1] and levels is not None and not math.isnan(number):
-            yield Fact("scored", levels.kinds(number))
+            yield Fact("scored", levels.kinds(number), unit)
         answers = self._open.pop(id_, {})
         answers[model] = answer
         if len(answers) < len(self._names):
             _keep(self._open, id_, answers)
             return
-        _keep(self._both, id_, answers)
+        _keep(self._both, id_, (unit, answers))
         known, differs = differ(self._expected.reading, *(answers[name] for name in self._names))
         if known:
-            yield Fact("pairs", {"disagreements": bool(differs)})
+            yield Fact("pairs", {"disagreements": bool(differs)}, unit)
 
     def truth(self, id_: str, outcome: bytes) -> Iterator[Fact]:
         """Add an outcome: it counts if both models have scored the request while watched."""
-        answers = self._both.pop(id_, None)
-        if answers is None:
+        both = self._both.pop(id_, None)
+        if both is None:
             return
+        unit, answers = both
         extract = self._answers.judged
         try:
             truth = extract.of_truth(read_recorded(outcome))
@@ -154,8 +170,8 @@ class Behaviour:
         values = [answers[name][1 if extract.is_number else 0] for name in self._names]
         old, new = self._losses(values, truth)
         if old != new:
-            yield Fact("differing", {"worse": new > old})
-        yield Fact("judged", {})
+            yield Fact("differing", {"worse": new > old}, unit)
+        yield Fact("judged", {}, unit)
 
     def _losses(self, values: list[float], truth: float) -> list[float]:
         """Return for each answer how wrong it is; no answer is as wrong as can be."""
@@ -166,7 +182,44 @@ class Behaviour:
         return [1.0 - float(one) for one in right]
 
 
-def _keep(places: OrderedDict[str, dict[str, Both]], id_: str, answers: dict[str, Both]) -> None:
-    places[id_] = answers
+class KeysOf:
+    """The keys of the latest requests, by id, as results and scores have none. One thread.
+
+    At most IDS_MAX are kept; a request that is not among them is a unit of its own.
+    """
+
+    def __init__(self) -> None:
+        self._units: OrderedDict[str, Unit | None] = OrderedDict()
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._units
+
+    def add(self, line: bytes) -> str | None:
+        """Add a request as it is in the log, and return its id; None if it cannot be read."""
+        try:
+            request = _requests.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        # Of long keys only a hash is kept. The ids of requests are no keys.
+        _keep(self._units, request.id, None if request.key is None else hash(request.key))
+        return request.id
+
+    def of(self, id_: str) -> Unit | None:
+        """Return the key of a request; None if it has none."""
+        return self._units.get(id_)
+
+
+class _Request(msgspec.Struct, gc=False):
+    """The fields of a request that are needed here."""
+
+    id: str
+    key: str | None = None
+
+
+_requests = msgspec.json.Decoder(_Request)
+
+
+def _keep(places: OrderedDict[str, T], id_: str, one: T) -> None:
+    places[id_] = one
     if len(places) > IDS_MAX:
         places.popitem(last=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Self, TypeVar
 
 from msgspec import UnsetType
 
-from rdv.analysis.promote.behaviour import Behaviour, Expected
+from rdv.analysis.promote.behaviour import IDS_MAX, Behaviour, Expected, KeysOf
 from rdv.analysis.promote.proposal import Proposal
 from rdv.analysis.promote.result import Switched
 from rdv.analysis.promote.watch import Answer, Bounds, Breach, WatchPeriod
@@ -20,18 +21,22 @@ from rdv.decision.switch import switch
 from rdv.rendezvous.messages import (
     MalformedMessage,
     Result,
+    Score,
     decode_result,
     decode_score,
     decode_truth,
 )
 from rdv.rendezvous.schedule import Schedule
-from rdv.rendezvous.topology import OUTCOMES, RESULTS, SCORES
+from rdv.rendezvous.topology import INPUT, OUTCOMES, RESULTS, SCORES
 from rdv.status.window import MISS_GRACE_MS
 from rdv.stream import Consumer, Record, open_stream, pass_over
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 
 _POLL_RECORDS = 5_000
+_POLL_REQUESTS = 500
+"""Fewer, as their data may be long."""
 _POLL_S = 0.5
+T = TypeVar("T")
 
 
 def make_live(decision: Decision, proposal: Proposal) -> Switched:
@@ -73,8 +78,10 @@ class Watch:
         self.seen = 0
         """The number of results, of any schedule."""
         self._behaviour = Behaviour(expected, proposal.champion, proposal.challenger)
+        self._keys = KeysOf()
         with contextlib.ExitStack() as opening:
             names = [proposal.champion, proposal.challenger]
+            self._requests = _latest(decision, INPUT, None, opening)
             self._results = _latest(decision, RESULTS, None, opening)
             self._scores = _latest(decision, SCORES, names, opening)
             self._outcomes = _latest(decision, OUTCOMES, None, opening)
@@ -87,10 +94,13 @@ class Watch:
         """
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
-            for record in _poll(self._results, min(left_s, _POLL_S)):
-                self._add(record)
-            for record in _poll(self._scores, 0.0):
-                self._add_score(record)
+            results = _read(_poll(self._results, min(left_s, _POLL_S)), decode_result)
+            scores = _read(_poll(self._scores, 0.0), decode_score)
+            self._read_keys({one.id for one in (*results, *scores)})
+            for result in results:
+                self._add(result)
+            for score in scores:
+                self._add_score(score)
             for record in _poll(self._outcomes, 0.0):
                 self._add_outcome(record)
             if found := self.period.breaches():
@@ -98,21 +108,29 @@ class Watch:
             progress(left_s)
         return []
 
-    def _add(self, record: Record) -> None:
-        try:
-            result = decode_result(record.value)
-        except MalformedMessage:
-            return
-        self.seen += 1
-        if (answer := read_answer(result, self._proposal)) is not None:
-            self.period.add(answer)
+    def _read_keys(self, ids: set[str]) -> None:
+        """Read requests until those with these ids are known; each is in the log before its result.
 
-    def _add_score(self, record: Record) -> None:
-        with contextlib.suppress(MalformedMessage):
-            score = decode_score(record.value)
-            if not isinstance(score.result, UnsetType):
-                for fact in self._behaviour.score(score.model, score.id, bytes(score.result)):
-                    self.period.note(fact)
+        Those from before the watch are not found.
+        """
+        missing = {id_ for id_ in ids if id_ not in self._keys}
+        for _ in range(IDS_MAX // _POLL_REQUESTS):
+            records = _poll(self._requests, 0.0, _POLL_REQUESTS) if missing else []
+            if not records:
+                return
+            missing.difference_update(self._keys.add(record.value) for record in records)
+
+    def _add(self, result: Result) -> None:
+        self.seen += 1
+        answer = read_answer(result, self._proposal)
+        if answer is not None:
+            self.period.add(replace(answer, unit=self._keys.of(result.id)))
+
+    def _add_score(self, score: Score) -> None:
+        if not isinstance(score.result, UnsetType):
+            unit = self._keys.of(score.id)
+            for fact in self._behaviour.score(score.model, score.id, bytes(score.result), unit):
+                self.period.note(fact)
 
     def _add_outcome(self, record: Record) -> None:
         with contextlib.suppress(MalformedMessage):
@@ -138,14 +156,23 @@ def _latest(
     return stack.enter_context(stream.consumer(topics, start="latest"))
 
 
-def _poll(consumer: Consumer, timeout_s: float) -> list[Record]:
+def _poll(consumer: Consumer, timeout_s: float, count: int = _POLL_RECORDS) -> list[Record]:
     try:
-        return consumer.poll(_POLL_RECORDS, timeout_s)
+        return consumer.poll(count, timeout_s)
     except (RecordsLost, RecordsDamaged, OffsetOutOfRange) as error:
         if not pass_over(consumer, error):
             # Nothing is readable yet: try again after the next wake-up.
             select.select([consumer.fileno()], [], [], timeout_s)
         return []
+
+
+def _read(records: Iterable[Record], decode: Callable[[bytes], T]) -> list[T]:
+    """Return the messages, without those that cannot be read."""
+    found = []
+    for record in records:
+        with contextlib.suppress(MalformedMessage):
+            found.append(decode(record.value))
+    return found
 
 
 def read_answer(result: Result, proposal: Proposal) -> Answer | None:

@@ -1,8 +1,9 @@
 """Watch a new champion: live answers against limits, judged at any time. Pure.
 
-Answers are counted in blocks; the last two blocks together show the current state. A limit is
-broken if the share is surely above it, by an interval that is valid after every answer
-(`proportion_sequence`), so that chance causes no rollback, and a real fault does within seconds.
+What is counted of the latest requests shows the current state (`Window`). A limit is broken if the
+share is surely above it, by an interval that is valid after every answer (`proportion_sequence`),
+so that chance causes no rollback, and a real fault does within seconds. The unit is the key: a
+burst of bad requests of one key breaks no limit, as many of different keys do.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rdv.analysis.charts.format import share
+from rdv.analysis.promote.window import Unit, Window, independent
 from rdv.analysis.statistics.ab.sequence import proportion_sequence
 
 ANSWERS_MIN = 20
-BLOCK_ANSWERS = 1000
+BAD_KEYS_MIN = 3
+"""How many keys must have bad requests, at least, before a limit counts as broken."""
 CONFIDENCE = 0.999
 
 OF = {
@@ -62,6 +65,8 @@ class Fact:
 
     of: str
     kinds: Mapping[str, bool]
+    unit: Unit | None = None
+    """The key of the request; None: it is a unit of its own."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Answer:
     is_default: bool
     is_error: bool | None
     is_other: bool
+    unit: Unit | None = None
+    """The key of the request; None: it is a unit of its own."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Breach:
     count: int
     of: int
     limit: float
+    keys: int
+    """How many keys these `count` requests have."""
 
     def text(self) -> str:
         words = {
@@ -95,9 +104,10 @@ class Breach:
             "high_scores": "scores as high as the highest that it was judged by",
             "worse": "outcomes that show the new champion wrong and the old one right",
         }
+        keys = f" of {self.keys:,} keys" if self.keys < self.count else ""
         return (
-            f"{words[self.kind]}: {self.count:,} of {self.of:,} ({share(self.count / self.of)}), "
-            f"at most {share(self.limit)}"
+            f"{words[self.kind]}: {self.count:,} of {self.of:,} ({share(self.count / self.of)})"
+            f"{keys}, at most {share(self.limit)}"
         )
 
 
@@ -106,42 +116,56 @@ class WatchPeriod:
     """Counts answers during the watch period. For one thread at a time."""
 
     bounds: Bounds
-    answers: int = 0
     totals: Counter[str] = field(default_factory=Counter)
-    _blocks: list[Counter[str]] = field(default_factory=lambda: [Counter()])
+    _windows: dict[str, Window] = field(
+        default_factory=lambda: {
+            of: Window(kind for kind in KINDS if OF[kind] == of) for of in set(OF.values())
+        }
+    )
+
+    @property
+    def answers(self) -> int:
+        return self.totals["answers"]
+
+    @property
+    def few_keys(self) -> int | None:
+        """Return how many keys the latest answers have, if too few to break a limit; else None."""
+        keys = self._windows["answers"].keys
+        return keys if 0 < keys < BAD_KEYS_MIN else None
 
     def add(self, answer: Answer) -> None:
         """Add one answer, in order of time."""
-        self.answers += 1
-        if self._blocks[-1]["answers"] >= BLOCK_ANSWERS:
-            self._blocks = [self._blocks[-1], Counter()]
-        counts = self._blocks[-1]
-        for one in (counts, self.totals):
-            one["answers"] += 1
-            one["reports"] += answer.is_error is not None
-            one["misses"] += answer.is_miss
-            one["defaults"] += answer.is_default
-            one["errors"] += bool(answer.is_error)
-            one["others"] += answer.is_other
+        kinds = {
+            "misses": answer.is_miss, "defaults": answer.is_default, "others": answer.is_other
+        }  # fmt: skip
+        self.note(Fact("answers", kinds, answer.unit))
+        if answer.is_error is not None:
+            self.note(Fact("reports", {"errors": answer.is_error}, answer.unit))
 
     def note(self, fact: Fact) -> None:
-        """Add a fact about the models' scores, in order of time."""
-        for one in (self._blocks[-1], self.totals):
-            one[fact.of] += 1
-            for kind, is_so in fact.kinds.items():
-                one[kind] += is_so
+        """Add a fact about an answer, or about the models' scores, in order of time."""
+        self.totals[fact.of] += 1
+        for kind, is_so in fact.kinds.items():
+            self.totals[kind] += is_so
+        if (window := self._windows.get(fact.of)) is not None:
+            window.add(fact.unit, fact.kinds)
 
     def breaches(self) -> list[Breach]:
         """Return the limits that are broken now."""
-        now: Counter[str] = Counter()
-        for counts in self._blocks:
-            now += counts
-        found = []
-        for kind, limit in self.bounds.shares.items():
-            of = now[OF[kind]]
-            count = now[kind]
-            if of < ANSWERS_MIN or count <= limit * of:
-                continue
-            if proportion_sequence(count, of, CONFIDENCE).low > limit:
-                found.append(Breach(kind, count, of, limit))
-        return found
+        found = [self._breach(kind, limit) for kind, limit in self.bounds.shares.items()]
+        return [one for one in found if one is not None]
+
+    def _breach(self, kind: str, limit: float) -> Breach | None:
+        window = self._windows[OF[kind]]
+        of, count = window.requests, window.count(kind)
+        if of < ANSWERS_MIN or count <= limit * of or not _is_above(count, of, limit):
+            return None  # independent requests would tell the most
+        counts, sizes = window.by_key(kind)
+        keys = int((counts > 0).sum())
+        if keys < BAD_KEYS_MIN or not _is_above(*independent(counts, sizes), limit):
+            return None
+        return Breach(kind, count, of, limit, keys)
+
+
+def _is_above(count: float, of: float, limit: float) -> bool:
+    return proportion_sequence(count, of, CONFIDENCE).low > limit

@@ -150,3 +150,31 @@ def test_what_waits_for_the_other_score_is_bounded(monkeypatch):
         list(follower.score("a", f"both-{number}", b'"x"'))
         list(follower.score("b", f"both-{number}", b'"x"'))
     assert max(len(follower._open), len(follower._both)) == 10
+
+
+def test_facts_have_the_key_of_the_request_that_they_are_about():
+    from rdv.analysis.dataset.reading import Reading
+
+    keys = behaviour.KeysOf()
+    assert keys.add(b'{"v":1,"id":"r1","key":"user","data":{"key":"other"}}') == "r1"
+    assert keys.add(b'{"v":1,"id":"r2","data":[1]}') == "r2"
+    assert keys.add(b"garbage") is None
+    assert keys.of("r1") == keys.of("r1") is not None
+    assert keys.of("r2") is None
+    assert "r2" in keys
+    assert "r3" not in keys
+    follower = Behaviour(Expected(Reading("class")), "a", "b")
+    list(follower.score("a", "r1", b'"x"', keys.of("r1")))
+    facts = list(follower.score("b", "r1", b'"y"', keys.of("r1")))
+    facts += follower.truth("r1", b'"x"')
+    assert [one.of for one in facts] == ["pairs", "differing", "judged"]
+    assert {one.unit for one in facts} == {keys.of("r1")}
+
+
+def test_the_keys_that_are_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr(behaviour, "IDS_MAX", 10)
+    keys = behaviour.KeysOf()
+    for number in range(100):
+        keys.add(b'{"id":"r%d","key":"k"}' % number)
+    assert len(keys._units) == 10
+    assert "r99" in keys

@@ -80,12 +80,13 @@ def _check(mean: float, variance: float, count: int) -> None:
         raise InvalidSample("mean", "is not finite")
 
 
-def proportion_sequence(successes: int, count: int, confidence: float = 0.95) -> Interval:
+def proportion_sequence(successes: float, count: float, confidence: float = 0.95) -> Interval:
     """Return all shares p that the evidence does not refute: by Ville's inequality at all times.
 
     The evidence against p is the likelihood mixed over all shares (a uniform prior) relative to
     that of p: Robbins, *Statistical methods related to the law of the iterated logarithm* (1970).
-    Successes must be independent. Raises InvalidSample.
+    Successes must be independent; where they are not, both counts may be divided by the design
+    effect, and so be fractions. Raises InvalidSample.
     """
     check_share("confidence", confidence)
     if count < 1 or not 0 <= successes <= count:
@@ -100,7 +101,7 @@ def proportion_sequence(successes: int, count: int, confidence: float = 0.95) ->
     return Interval(share, low, high, confidence, "beta mixture, Robbins", peeking=True)
 
 
-def _likelihood(successes: int, failures: int) -> Callable[[float], float]:
+def _likelihood(successes: float, failures: float) -> Callable[[float], float]:
     def log_likelihood(p: float) -> float:
         if (p <= 0 and successes) or (p >= 1 and failures):
             return -math.inf
