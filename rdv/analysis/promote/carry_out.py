@@ -96,7 +96,7 @@ class Watch:
         while (left_s := end_s - time.monotonic()) > 0:
             results = _read(_poll(self._results, min(left_s, _POLL_S)), decode_result)
             scores = _read(_poll(self._scores, 0.0), decode_score)
-            self._read_keys({one.id for one in (*results, *scores)})
+            self._read_keys({one.id for one in results} | {one.id for one in scores})
             for result in results:
                 self._add(result)
             for score in scores:

@@ -92,6 +92,7 @@ def test_the_watch_counts_keys_which_it_reads_from_the_requests(tmp_path):
 
     More requests than one poll returns come before, of which no result is watched.
     """
+    (tmp_path / "rdv.toml").write_text("")
     for name in ("input", "scores", "results", "outcomes"):
         open_stream(str(tmp_path / name)).close()
     bounds = Bounds(misses=1.0, defaults=1.0, errors=0.01, others=1.0)
