@@ -233,6 +233,7 @@ EventCode = Literal[
     "files_restored",
     "index_cut_off",
     "instances_limited",
+    "kind_unusable",
     "misplaced_renamed",
     "mlflow_not_followed",
     "mode_changed",
@@ -288,6 +289,7 @@ EVENT_CODES: dict[EventCode, str] = {
     "files_restored": "Files that were deleted while a writer had them open have been put back.",
     "index_cut_off": "The index ends before an offset that it had reached.",
     "instances_limited": "A model has more instances than there are partitions to share.",
+    "kind_unusable": "Another package's kind of model cannot be imported; the others can be used.",
     "misplaced_renamed": "Something that is no file of rdv lay in the place of one, and "
     "has been renamed.",
     "mlflow_not_followed": "An alias cannot be followed now: its model goes on as it is.",

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from rdv.coded import coded
+
 log = logging.getLogger("rdv.models")
 
 GROUP = "rdv.models"
@@ -152,5 +154,6 @@ def _others() -> tuple[Kind, ...]:
         try:
             found.append(Kind(point.name, point.load(), package))
         except Exception as error:  # noqa: BLE001 - another package's code
-            log.warning("the kind %s of %s cannot be used: %r", point.name, package, error)
+            text = "the kind %s of %s cannot be used: %r"
+            log.warning(text, point.name, package, error, extra=coded("kind_unusable"))
     return tuple(found)
