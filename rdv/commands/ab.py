@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "rdv ab fraud",
     "rdv ab fraud --metric value",
+    "rdv ab fraud --metric roc-auc --looks 20",
     "rdv ab ads --metric clicked --html report.html",
     "rdv ab fraud --metric default --json | jq '.comparisons[0].effect.difference'",
 )
@@ -30,7 +31,7 @@ def ab(
         typer.Option(
             metavar="NAME",
             help="What is compared: right (by known outcomes), default, waited_ms (until the "
-            f"decision), a number in the outcomes, or a mean among {METRICS}. Default: metric of "
+            f"decision), a number in the outcomes, or one of {METRICS}. Default: metric of "
             "[outcome] in rdv.toml, or right.",
             show_default=False,
         ),
@@ -38,6 +39,18 @@ def ab(
     confidence: Annotated[
         str, typer.Option(metavar="SHARE", help="Confidence of the intervals: 0.95, or 95%.")
     ] = "0.95",
+    looks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1000,
+            help="How often the results are looked at, at most: declare it before the first look. "
+            "Counts only for metrics that are no means, such as roc-auc and f1, whose level is "
+            "spread over the looks. Default: looks of [gate] in rdv.toml.",
+            show_default=False,
+        ),
+    ] = None,
     depends: Annotated[
         bool,
         typer.Option(
@@ -56,7 +69,8 @@ def ab(
     """Evaluate an A/B test: the effect of a cohort's schedule.
 
     Checks the split first, then reports the effect, with intervals that stay valid however often
-    the results are looked at. Also answers the same question by pairs, since every model has scored
+    the results are looked at, or, for metrics that are no means, for as many looks as are declared.
+    Also answers the same question by pairs, since every model has scored
     every request: that needs far fewer requests, and is valid where the outcome does not depend on
     the answer given.
     """
@@ -82,6 +96,7 @@ def ab(
             value=decision.value,
             on=on,
             confidence=level,
+            looks=decision.gate.looks if looks is None else looks,
             depends=depends,
             progress=progress.advance,
         )

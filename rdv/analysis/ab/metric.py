@@ -22,7 +22,7 @@ from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.errors import TooManyKeys
 from rdv.analysis.measure import DEFAULTS as DEFAULT_METRICS
 from rdv.analysis.measure import Measure, choose_measure
-from rdv.analysis.metrics import NoSequence, metric_named, metric_names
+from rdv.analysis.metrics import metric_names
 from rdv.analysis.statistics import Arm
 from rdv.analysis.statistics.ab.effect import Units
 from rdv.analysis.whatif.decide import Decided
@@ -43,8 +43,8 @@ class Metric:
     """The metric of an experiment, by its name.
 
     `right`: the answer was right; `default`: it was the default; `waited_ms`: the wait; a metric of
-    `rdv.analysis.metrics` that is a mean, with its `measure`; any other name: the number in that
-    field of the outcome.
+    `rdv.analysis.metrics`, with its `measure`; any other name: the number in that field of the
+    outcome. Of a metric that is no mean, requests have `points` and no values.
     """
 
     name: str
@@ -58,6 +58,11 @@ class Metric:
         return self.name == RIGHT or self.measure is not None
 
     @property
+    def is_mean(self) -> bool:
+        """Whether it is a mean over requests, of which there is an interval for all looks."""
+        return self.measure is None or self.measure.metric.is_mean
+
+    @property
     def reading(self) -> str:
         """How answers are held against outcomes, in words; empty if they are not."""
         if self.measure is not None:
@@ -66,8 +71,8 @@ class Metric:
 
     def problem(self, known: KnownTruths) -> str:
         """Return why these outcomes do not measure it; empty if they do."""
-        if self.measure is not None and self.measure.problem:
-            return self.measure.problem
+        if self.measure is not None and (self.measure.problem or self.measure.absent):
+            return self.measure.problem or self.measure.absent
         if self.measure is not None and self.measure.missing == "left out":
             return ""  # a value or an error can be had of outcomes that are all alike
         return known.problem if self.is_judged else ""
@@ -78,6 +83,15 @@ class Metric:
         if self.measure is not None:
             return self.measure.metric.spread == "share"
         return self.name in (RIGHT, DEFAULTS)
+
+    @property
+    def is_percent(self) -> bool:
+        """Whether it is shown in percent, and its differences in points."""
+        return self.is_share if self.measure is None or self.is_mean else self._unit == "%"
+
+    @property
+    def _unit(self) -> str:
+        return "" if self.measure is None else self.measure.metric.unit
 
     @property
     def is_of_answers(self) -> bool:
@@ -110,6 +124,17 @@ class Metric:
             return np.asarray(np.where(answered, right, np.nan), np.float64)
         return np.asarray(np.where(answered, truths, np.nan), np.float64)
 
+    def points(self, joined: Joined, values: Floats, truths: Floats) -> Floats:
+        """Return what the metric takes of each answer, (n,); for a metric that is no mean."""
+        assert self.measure is not None
+        return self.measure.points(joined, values, truths)
+
+    def decided_points(
+        self, joined: Joined, decided: Decided, schedule: Schedule, truths: Floats
+    ) -> Floats:
+        """Return the same of what the schedule would have answered."""
+        return self.points(joined, values_of(joined, decided, schedule, self.extract), truths)
+
     def decided(
         self, joined: Joined, decided: Decided, schedule: Schedule, truths: Floats
     ) -> Floats:
@@ -124,26 +149,30 @@ class Metric:
         return self.extract.judge(values, truths)
 
     def _rows(self, joined: Joined, values: Floats, truths: Floats) -> Floats:
+        """Return the metric of each request; of one that is no mean, 0 where it counts."""
         assert self.measure is not None
-        return self.measure.rows(self.measure.points(joined, values, truths), truths)
+        points = self.measure.points(joined, values, truths)
+        if self.is_mean:
+            return self.measure.rows(points, truths)
+        counts = ~np.isnan(truths)
+        if self.measure.missing == "left out":
+            counts &= ~np.isnan(points)
+        return np.where(counts, 0.0, np.nan)
 
 
 def choose_metric(
     recorded: Recorded, name: str, outcome: Outcome, on: str | None, value: Value
 ) -> tuple[str, Extract, Measure | None]:
-    """Return what `Metric` takes, by its name; without one that of [outcome], if it is a mean.
+    """Return what `Metric` takes, by its name; without one that of [outcome], or right.
 
-    Raises NoSequence for a metric that is not a mean, InvalidMetric, and the log's SystemFaults.
+    Raises InvalidMetric, and the log's SystemFaults.
     """
     if not name:
-        declared = outcome.metric and metric_named(outcome.metric).is_mean
-        name = outcome.metric if declared else _usual(recorded, outcome, on)
+        name = outcome.metric or _usual(recorded, outcome, on)
     base = name.lower().replace("_", "-").partition("@")[0]
     is_own = base in {one.partition("@")[0] for one in metric_names()}
     if not is_own or (base == "value" and value == UNDECLARED):
         return name, Extract(choose_reading(recorded, outcome, on)), None
-    if not metric_named(name).is_mean:
-        raise NoSequence(name)
     measure = choose_measure(recorded, outcome, on, name, value)
     return name, measure.extract, measure
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from rdv.analysis.charts import share, signed
+from rdv.analysis.charts import number, share, signed
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.statistics import Effect, Interval, SampleRatio, plain
 from rdv.analysis.statistics.ab.effect import UNITS_MIN
@@ -20,7 +20,10 @@ _DEPENDS = (
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """The figures of one arm. `mean` is over `measured` requests; None if there are none."""
+    """The figures of one arm. `mean` is over `measured` requests; None if there are none.
+
+    Of a metric that is no mean, it is the metric's value of these requests.
+    """
 
     name: str
     share: float
@@ -33,6 +36,8 @@ class ArmFigures:
     kinds: dict[str, int]
     p50_ms: float | None
     p99_ms: float | None
+    interval: Interval | None = None
+    """Of a metric that is no mean: the interval of its value, for all looks together."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,12 @@ class Experiment:
     """Arms whose schedules are not recorded: pairs were decided by the files of today."""
     reading: str = ""
     """How answers are judged by outcomes, in words; empty if the metric does not need it."""
+    looks: int | None = None
+    """For how many looks the intervals hold; None: for any number (metrics that are means)."""
 
     def sentences(self) -> list[str]:
         """Return the findings as sentences, in the order of their reliability."""
-        found = [_split(self)]
+        found = [_split(self), *_values(self)]
         for one in self.comparisons:
             found += [_by_cohorts(self, one), *_by_pairs(self, one)]
         if self.is_judged and any(_is_paired(self, one) for one in self.comparisons):
@@ -133,6 +140,12 @@ class Experiment:
             found.append(_versions(self))
         if self.reading:
             found.append(self.reading)
+        if self.looks is not None:
+            found.append(
+                f"{self.metric} is no mean over requests, so that no interval holds at all looks: "
+                f"the level is spread over {self.looks} looks, of which each run of rdv ab is one "
+                "(looks in [gate], or --looks; declare it before the first)"
+            )
         return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
@@ -147,6 +160,7 @@ class Experiment:
             "moved_keys": self.moved_keys,
             "left_out": self.left_out,
             "unpaired": self.unpaired,
+            "looks": self.looks,
             "versions": self.versions,
             "since_ns": self.since_ns,
             "in_force_since_ns": self.in_force_ns,
@@ -189,7 +203,33 @@ def _by_cohorts(found: Experiment, one: Comparison) -> str:
     text = f"{against}: {difference(found, effect.difference)}"
     if effect.finding == "undecided":
         return f"{text}: not decided yet.{_needed(effect)}"
+    if found.looks is not None:
+        return f"{text}. This interval {_holds(found.looks)}."
     return f"{text}. This interval may be looked at any time."
+
+
+def _holds(count: int) -> str:
+    return f"holds for up to {count:,} looks" if count > 1 else "holds for one look"
+
+
+def _values(found: Experiment) -> list[str]:
+    """Return the value of each arm with its interval, of a metric that is no mean."""
+    if found.looks is None:
+        return []
+    texts = []
+    for arm in found.arms:
+        if arm.mean is None:
+            texts.append(f"{arm.name} has no value")
+            continue
+        texts.append(f"{arm.name} {_value(found, arm.mean)}")
+        if arm.interval is not None:
+            low, high = (_value(found, end) for end in (arm.interval.low, arm.interval.high))
+            texts[-1] += f" ({low} to {high})"
+    return [f"{found.metric} by cohort: {', '.join(texts)}; {_holds(found.looks)}."]
+
+
+def _value(found: Experiment, value: float) -> str:
+    return share(value) if found.is_share else number(value)
 
 
 def _why(effect: Effect) -> str:
@@ -213,6 +253,8 @@ def _by_pairs(found: Experiment, one: Comparison) -> list[str]:
         return [f"{text}too early for a finding{_why(effect)}."]
     text += difference(found, effect.difference)
     text += ": not decided yet." if effect.finding == "undecided" else "."
+    if found.looks is not None:
+        text += f" It {_holds(found.looks)}."
     pairs, apart = effect.pairs_needed, 2 * effect.unpaired_needed
     if pairs and math.isfinite(pairs) and math.isfinite(apart):
         pairs, apart = max(pairs, UNITS_MIN), max(apart, 2 * UNITS_MIN)

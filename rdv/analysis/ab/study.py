@@ -16,6 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from rdv.analysis.ab.looks import (
+    Level,
+    Side,
+    difference_of_cohorts,
+    difference_of_pairs,
+    effect_of,
+    value_of,
+)
 from rdv.analysis.ab.metric import Floats, Metric, Sums, arm_of, choose_metric
 from rdv.analysis.ab.result import ArmFigures, Comparison, Experiment
 from rdv.analysis.ab.versions import Rows, Versions, read_versions
@@ -26,7 +34,7 @@ from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.values import KnownTruths
 from rdv.analysis.errors import NoExperiment, NoMetric
-from rdv.analysis.metrics import Cohort, cohort_sequence, metric_named, sequence
+from rdv.analysis.metrics import Cohort, Undefined, cohort_sequence, metric_named, sequence
 from rdv.analysis.metrics.estimate import Found
 from rdv.analysis.statistics import (
     Arm,
@@ -129,6 +137,7 @@ def run_experiment(
     value: Value = UNDECLARED,
     on: str | None = None,
     confidence: float = 0.95,
+    looks: int = 10,
     depends: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Experiment:
@@ -138,8 +147,8 @@ def run_experiment(
     Pairs are decided by the schedules that were in force at the time of each request (`Versions`).
     `metric` is one of `Metric`'s; empty: that of [outcome], or right. `depends`: outcomes depend on
     the answer given (a click on what was shown), as `caused_by_answer` of [outcome] declares, so
-    nothing is paired. Raises NoExperiment,
-    NoMetric, NoSequence, InvalidMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
+    nothing is paired. Of a metric that is no mean, the intervals hold for `looks` looks. Raises
+    NoExperiment, NoMetric, InvalidMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
     log's SystemFaults.
     """
     if len(plan.arms) < ARMS_MIN:
@@ -157,14 +166,9 @@ def run_experiment(
         for joined in join:
             study.add(joined)
             progress(len(joined))
-        found = study.finish(join, confidence)
-    said = chosen.reading
-    if not metric and outcome.metric and not metric_named(outcome.metric).is_mean:
-        said = (
-            f"{outcome.metric}, the metric of [outcome], is no mean over requests, which an "
-            f"experiment needs that is looked at repeatedly: {name} is compared instead; {said}"
-        )
-    return replace(found, since_ns=since_ns, in_force_ns=begun_ns, reading=said)
+        found = study.finish(join, Level(confidence, looks))
+    reading = chosen.reading
+    return replace(found, since_ns=since_ns, in_force_ns=begun_ns, reading=reading)
 
 
 @dataclass
@@ -174,6 +178,8 @@ class _Cohort:
     sums: Sums = field(default_factory=lambda: Sums(5))
     kinds: Counter[str] = field(default_factory=Counter)
     waited_ms: Digest = field(default_factory=Digest)
+    rows: Side = field(default_factory=Side)
+    """The requests themselves, for a metric that is no mean."""
 
 
 class _Study:
@@ -185,6 +191,8 @@ class _Study:
         self._paired = {
             name: Sums(4) for name in self._arms if not depends and name != self._control
         }
+        self._pairs = {} if metric.is_mean else {name: Side() for name in self._paired}
+        """The pairs themselves, for a metric that is no mean."""
         self._common: float | None = None
         self._left_out = 0
         self._unpaired = 0
@@ -215,8 +223,25 @@ class _Study:
             waited = joined.waited_ms[rows]
             arm.waited_ms.add(waited[np.isfinite(waited)])
             arm.kinds.update(count_codes(joined.kind[rows], KINDS))
+        if not self._metric.is_mean:
+            self._keep(joined, values, truths, keys, rows_of)
         if self._paired:
             self._pair(joined, truths, keys, rows_of)
+
+    def _keep(
+        self,
+        joined: Joined,
+        values: Floats,
+        truths: Floats,
+        keys: Keys,
+        rows_of: Mapping[str, Rows],
+    ) -> None:
+        """Keep the requests that count, for a metric that is no mean."""
+        assert joined.given is not None
+        points = self._metric.points(joined, joined.given, truths)
+        for name, all_rows in rows_of.items():
+            rows = all_rows[~np.isnan(values[all_rows])]
+            self._arms[name].rows.add(keys[rows], truths[rows], points[rows])
 
     def _rows_of(self, joined: Joined, has_key: npt.NDArray[np.bool_]) -> dict[str, Rows]:
         """Return the rows of each arm; none of requests without a key or with an own schedule."""
@@ -246,6 +271,7 @@ class _Study:
         usual = (joined.asked.codes == NONE) | (joined.cohort.codes != NONE)
         arrivals = arrivals_of(joined)
         was: dict[str, Floats] = {}
+        points = {name: np.full(len(joined), np.nan) for name in (self._control, *self._pairs)}
         asked: dict[str, npt.NDArray[np.bool_]] = {}
         found: dict[str, npt.NDArray[np.bool_]] = {}
         for name in (self._control, *self._paired):
@@ -256,6 +282,10 @@ class _Study:
                 part = joined if whole else joined.take(rows)
                 decided = decide_all(schedule, arrivals if whole else arrivals.take(rows))
                 was[name][rows] = self._metric.decided(part, decided, schedule, truths[rows])
+                if not self._metric.is_mean:
+                    points[name][rows] = self._metric.decided_points(
+                        part, decided, schedule, truths[rows]
+                    )
                 asked[name][rows], found[name][rows] = self._all_asked(part, schedule), True
         self._versionless += int((usual & ~np.all(list(found.values()), axis=0)).sum())
         for name, sums in self._paired.items():
@@ -265,6 +295,9 @@ class _Study:
             rows = np.flatnonzero(known & are_asked)
             a, b = was[self._control][rows], was[name][rows]
             sums.add(keys[rows], np.stack([np.ones(len(rows)), a, b, a != b]))
+            if (pairs := self._pairs.get(name)) is not None:
+                both = points[name][rows], points[self._control][rows]
+                pairs.add(keys[rows], truths[rows], *both)
 
     @staticmethod
     def _all_asked(joined: Joined, schedule: Schedule) -> npt.NDArray[np.bool_]:
@@ -273,20 +306,29 @@ class _Study:
         rows = [n for n, m in enumerate(joined.models) if m in accepted or OTHERS in accepted]
         return np.asarray((joined.outcome[rows] != NOT_SAMPLED).all(axis=0))
 
-    def finish(self, join: Join, confidence: float) -> Experiment:
+    def finish(self, join: Join, level: Level) -> Experiment:
         plan = self._plan.arms
-        figures = [self._figures(name, share) for name, share in plan.items()]
         problem = self._metric.problem(self._truths)
-        if problem or all(one.mean is None for one in figures):
+        if problem:
             raise NoMetric(self._metric.name, problem)
+        values = {} if self._metric.is_mean else self._values(level.of_each)
+        figures = [
+            self._figures(name, share, level, values.get(name)) for name, share in plan.items()
+        ]
+        if all(one.mean is None for one in figures):
+            reasons = [one.reason for one in values.values() if isinstance(one, Undefined)]
+            raise NoMetric(self._metric.name, reasons[0] if reasons else "")
+        once = {} if self._metric.is_mean else self._values(level.confidence)
         counts = [one.keys for one in figures]
         return Experiment(
             metric=self._metric.name,
-            is_share=self._metric.is_share,
+            is_share=self._metric.is_percent,
             arms=figures,
             ratio=sample_ratio(counts, list(plan.values())),
             comparisons=[
-                self._comparison(name, confidence) for name in plan if name != self._control
+                self._comparison(name, level, values, once)
+                for name in plan
+                if name != self._control
             ],
             moved_keys=self._moved_keys(),
             left_out=self._left_out,
@@ -297,26 +339,38 @@ class _Study:
             versions={name: dict(used) for name, used in self._versions.used.items()},
             versionless=self._versionless,
             not_recorded=tuple(sorted(self._versions.not_recorded)),
+            looks=None if self._metric.is_mean else level.count,
         )
 
-    def _figures(self, name: str, share: float) -> ArmFigures:
+    def _values(self, confidence: float) -> dict[str, Found]:
+        """Return the metric of each arm, for one look; for a metric that is no mean."""
+        measure = self._metric.measure
+        assert measure is not None
+        return {name: value_of(measure, arm.rows, confidence) for name, arm in self._arms.items()}
+
+    def _figures(self, name: str, share: float, level: Level, value: Found | None) -> ArmFigures:
         arm = self._arms[name]
         totals = arm.sums.values.sum(axis=1)
         measured = totals[MEASURED]
+        mean = float(totals[METRIC] / measured) if measured else None
+        if value is not None:
+            mean = None if isinstance(value, Undefined) else value.estimate
+        interval = None if value is None else level.together(value)
+        waits: tuple[float | None, float | None] = (None, None)
+        if arm.waited_ms.count:
+            p50, p99 = arm.waited_ms.quantiles([0.5, 0.99])
+            waits = float(p50), float(p99)
         return ArmFigures(
             name,
             share,
             len(arm.sums),
             int(totals[REQUESTS]),
             int(measured),
-            float(totals[METRIC] / measured) if measured else None,
+            mean,
             int(totals[KNOWN]),
             dict(arm.kinds),
-            *(
-                (float(value) for value in arm.waited_ms.quantiles([0.5, 0.99]))
-                if arm.waited_ms.count
-                else (None, None)
-            ),
+            *waits,
+            interval=interval if isinstance(interval, Interval) else None,
         )
 
     def _moved_keys(self) -> int:
@@ -349,16 +403,52 @@ class _Study:
         looked = cohort_sequence(self._metric.name, first, second, confidence)
         return with_sequence(found, _or_reason(looked), units=sum(found.units))
 
-    def _comparison(self, name: str, confidence: float) -> Comparison:
+    def _comparison(
+        self,
+        name: str,
+        level: Level,
+        values: Mapping[str, Found],
+        once: Mapping[str, Found],
+    ) -> Comparison:
         needs = self._metric.needs_truth
+        if self._metric.is_mean:
+            effects = (
+                self._metric_effect(name, level.confidence),
+                self._paired_effect(name, level.confidence),
+            )
+        else:
+            effects = (
+                self._effect_in_looks(name, level, values, once),
+                self._paired_in_looks(name, level),
+            )
         return Comparison(
             self._control,
             name,
-            self._metric_effect(name, confidence),
-            self._paired_effect(name, confidence),
+            *effects,
             self._effect(name, TRUTH, KNOWN, 0.999, is_binary=True) if needs else None,
             self._effect(name, KNOWN, REQUESTS, 0.999, is_binary=False) if needs else None,
         )
+
+    def _effect_in_looks(
+        self, name: str, level: Level, values: Mapping[str, Found], once: Mapping[str, Found]
+    ) -> Effect:
+        both = name, self._control
+        each, alone = (
+            difference_of_cohorts(both, found[name], found[self._control])
+            for found in (values, once)
+        )
+        units = self._arms[self._control].rows.keys, self._arms[name].rows.keys
+        return effect_of((self._control, name), units, level, each, alone)
+
+    def _paired_in_looks(self, name: str, level: Level) -> Effect | None:
+        side, measure = self._pairs.get(name), self._metric.measure
+        if side is None or measure is None or not side.columns():
+            return None
+        each, alone = (
+            difference_of_pairs(measure, side, one) for one in (level.of_each, level.confidence)
+        )
+        names, units = (self._control, name), (side.keys, side.keys)
+        return effect_of(names, units, level, each, alone)
 
     def _paired_effect(self, name: str, confidence: float) -> Effect | None:
         sums = self._paired.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 from ab_kit import experiment
@@ -16,7 +17,6 @@ from rdv.analysis.ab.view import charts_of
 from rdv.analysis.dataset.keys import hashed
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NoExperiment, NoMetric, TooManyKeys
-from rdv.analysis.metrics import NoSequence
 from rdv.analysis.statistics import Arm
 from rdv.decision.outcome import Outcome
 from rdv.decision.value import Value
@@ -52,9 +52,38 @@ def test_both_ways_find_the_difference(tmp_path):
     assert len(charts_of(found)) == 2
 
 
-def test_a_declared_metric_that_is_no_mean_is_not_replaced_silently(tmp_path):
-    found = look(experiment(tmp_path, 600), outcome=Outcome(metric="f1"))
-    assert any("f1, the metric of [outcome], is no mean" in text for text in found.caveats())
+@pytest.mark.parametrize("metric", ["f1", "balanced-accuracy"])
+def test_a_metric_that_is_no_mean_is_compared_for_declared_looks(tmp_path, metric):
+    declared = Outcome(metric=metric, positive="a")
+    found = look(experiment(tmp_path, 4000, keys=2000), outcome=declared, looks=7)
+    assert found.metric == metric
+    assert found.looks == 7
+    (one,) = found.comparisons
+    assert one.effect.finding == one.paired.finding == "worse"
+    assert one.effect.difference.covers(-0.1)
+    assert one.paired.difference.covers(-0.1)
+    for arm, value in zip(found.arms, (0.95, 0.85), strict=True):
+        assert arm.interval.covers(value)
+        assert arm.interval.covers(arm.mean)
+    assert not one.effect.difference.peeking
+    assert "holds for up to 7 looks" in " ".join(found.sentences())
+    assert any("spread over 7 looks" in text for text in found.caveats())
+
+
+def test_a_metric_that_is_no_mean_claims_nothing_where_nothing_is(tmp_path):
+    found = look(experiment(tmp_path, 2000, right=(0.9, 0.9)), metric="balanced-accuracy")
+    assert found.comparisons[0].effect.finding == "undecided"
+    assert found.comparisons[0].paired.finding == "undecided"
+
+
+def test_a_metric_that_is_no_mean_is_too_early_with_few_keys(tmp_path):
+    found = look(experiment(tmp_path, 400, keys=20), metric="balanced-accuracy")
+    assert found.comparisons[0].effect.finding == "too early"
+    said = " ".join(found.sentences())
+    assert "too early" in said
+    assert "keys" in said
+    assert "nan" not in said
+    assert "NaN" not in orjson.dumps(found.as_json()).decode()
 
 
 def test_a_split_that_is_not_as_planned(tmp_path):
@@ -180,8 +209,7 @@ def test_the_metrics_by_name(tmp_path):
     declared = look(tmp_path, outcome=Outcome(metric="value"), value=Value(cost=cost))
     assert declared.metric == "value"
     assert look(tmp_path, metric="accuracy").arms[0].mean == pytest.approx(right.arms[0].mean)
-    assert look(tmp_path, outcome=Outcome(metric="roc-auc")).metric == "right"
-    with pytest.raises(NoSequence, match="roc-auc is not a mean"):
+    with pytest.raises(NoMetric, match="declare positive"):
         look(tmp_path, metric="roc-auc")
     with pytest.raises(NoMetric, match="no entry for the action b"):
         look(tmp_path, metric="value", value=Value(cost={"a": cost["a"]}))

@@ -100,3 +100,52 @@ def test_a_metric_that_few_keys_decide_says_why_it_is_too_early():
     found = made._metric_effect("new", 0.95)
     assert (found.finding, found.p_value) == ("too early", 1.0)
     assert "cohort: " in found.why_early
+
+
+def first_claim(name, seed, lift=0.0, looks=10):
+    """Return at which of the looks a difference of a metric that is no mean is claimed."""
+    from rdv.analysis.ab.looks import Level, Side, difference_of_cohorts, effect_of, value_of
+    from rdv.analysis.dataset.reading import Reading
+    from rdv.analysis.dataset.values import Extract
+    from rdv.analysis.measure import Measure
+    from rdv.analysis.metrics import metric_named
+
+    chance = np.random.default_rng(seed)
+    count, keys, level = 6000, 600, Level(0.95, looks)
+    key = chance.choice(keys, count, p=(sizes := chance.lognormal(0, 0.7, keys)) / sizes.sum())
+    new, liking = chance.random(keys) < 0.5, chance.normal(0, 1, keys)
+    truth = (liking[key] + chance.normal(0, 1, count) > 0.7).astype(float)
+    score = truth * (1 + lift * new[key]) + 0.5 * liking[key] + chance.normal(0, 1, count)
+    points = (score > 1).astype(float) if name == "f1" else score
+    measure = Measure(metric_named(name), Extract(Reading("probability")))
+    for end in range(count // looks, count + 1, count // looks):
+        found = []
+        for is_new in (True, False):
+            rows = np.flatnonzero(new[key[:end]] == is_new)
+            side = Side()
+            side.add(key[rows].astype(np.uint64), truth[rows], points[rows])
+            found.append(value_of(measure, side, level.of_each))
+        each = difference_of_cohorts(("new", REST), *found)
+        effect = effect_of((REST, "new"), (keys, keys), level, each, each)
+        if effect.finding in ("better", "worse"):
+            return end, effect.finding
+    return None
+
+
+NO_MEANS = ["roc-auc", "f1", "pr-auc"]
+
+
+@pytest.mark.parametrize("name", NO_MEANS[:2])
+def test_declared_looks_mislead_no_more_often_than_promised(name):
+    assert sum(first_claim(name, seed) is not None for seed in range(16)) <= 2
+
+
+@pytest.mark.parametrize("name", NO_MEANS[:2])
+def test_a_difference_of_a_metric_that_is_no_mean_is_found(name):
+    assert all((first_claim(name, seed, lift=1.0) or (0, ""))[1] == "better" for seed in range(3))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", NO_MEANS)
+def test_declared_looks_mislead_no_more_often_than_promised_long(name):
+    assert sum(first_claim(name, seed) is not None for seed in range(200)) <= 19
