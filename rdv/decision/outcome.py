@@ -57,8 +57,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     caused_by_answer: Annotated[
         bool,
         on_command(
-            "Whether the answer given causes the outcome, as a click on what was shown: then it "
-            "says nothing about other answers"
+            "Whether the answer causes the outcome, as for clicks: it judges no other answer then"
         ),
     ] = False
     mature_after_ms: Annotated[

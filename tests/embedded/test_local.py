@@ -347,6 +347,7 @@ def test_an_interrupt_ends_the_call(tmp_path):
     """Ctrl-C in a model of the caller's thread is no error of the model."""
     directory = tmp_path / "fraud"
     write_decision(directory)
+    (directory / "schedules" / "production.toml").write_text(PATIENT)
     (directory / "models" / "gbm.py").write_text(
         "import os, signal\ndef predict(rows):\n    os.kill(os.getpid(), signal.SIGINT)\n"
         "    return rows\n"
