@@ -90,6 +90,14 @@ def test_what_is_refused(call, fields, code):
     assert dict(caught.value.trailing_metadata())["rdv-code"]
 
 
+def test_bytes_that_are_no_message_are_refused(served):
+    with grpc.insecure_channel(f"127.0.0.1:{served[1]}") as channel:
+        for method in ("ModelInfer", "ModelReady", "ServerLive"):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(f"/{SERVICE}/{method}")(b"\xff\xff\xff", timeout=30)
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, method
+
+
 def test_a_message_that_is_too_large_is_refused(call):
     with pytest.raises(grpc.RpcError) as caught:
         infer(call, ["x" * 2_000_000])

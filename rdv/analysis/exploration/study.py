@@ -234,7 +234,7 @@ class _Study:
         return None
 
     def _answers(self, values: Floats) -> Floats:
-        """Return by which number an answer is told apart from the ones that had the chance, too."""
+        """Return a number for each answer; equal answers have the same one."""
         if self.same is None:
             return self._classes(values)
         found = self.same(values)

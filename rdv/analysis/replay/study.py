@@ -19,7 +19,7 @@ from rdv.analysis.replay.source import Stretch, row_of
 from rdv.rendezvous.messages import Request, encode_request
 
 PROBED = 50
-"""So many of the first requests, or somewhat more, are asked once more at the end."""
+"""At least this many of the first requests are evaluated a second time at the end."""
 
 Keep = Callable[[list[Row]], None]
 Batch = tuple[list[Request], list[int]]

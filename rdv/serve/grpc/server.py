@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from rdv import __version__
 from rdv.clock import SYSTEM_CLOCK
@@ -99,9 +100,18 @@ class GrpcServer:
         return self._calls
 
     def _handler(self, name: str) -> Any:
+        method, parse = getattr(self, f"_{name}"), MESSAGES[f"{name}Request"].FromString
+
+        async def answer(raw: bytes, context: Any) -> Any:
+            try:
+                request = parse(raw)
+            except DecodeError as error:
+                message = f"this is no {name}Request: {error}"
+                await _abort(context, OipError(message, code="malformed_request"))
+            return await method(request, context)
+
         return grpc.unary_unary_rpc_method_handler(
-            getattr(self, f"_{name}"),
-            request_deserializer=MESSAGES[f"{name}Request"].FromString,
+            answer,
             response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
         )
 
