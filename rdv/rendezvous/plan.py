@@ -103,6 +103,12 @@ class Plan:
                 return step.number, min(ranks)
         return 1, 0
 
+    def first_choice_name(self, left_out: Collection[str] = ()) -> str | None:
+        """Return the model of `first_choice`; None where "*" stands first. Off the hot path."""
+        number, rank = self.first_choice(left_out)
+        ranks = self.steps[number - 1].ranks
+        return next((name for name, its in ranks.items() if its == rank), None)
+
 
 class PlanStore:
     """A `PlanStore` keeps plans by name, the live one, and a bounded cache of inline ones.

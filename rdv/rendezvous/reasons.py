@@ -42,14 +42,17 @@ STEP_1_MISSED = Reason("step_1_missed", "step 1 did not get the answers that it 
 
 
 def why_fallback(box: Mailbox, dead: Collection[str]) -> Reason:
-    """Return why the champion did not give the answer."""
-    champion = box.plan.champion
-    if champion is None:
+    """Return why the first choice did not give the answer.
+
+    That is the champion, or the first of the models that the request asked for itself.
+    """
+    first = box.plan.first_choice_name(box.left_out)
+    if first is None:
         return STEP_1_MISSED
-    code: ResultCode = "champion_down" if champion in dead else "champion_late"
-    if (report := box.arrived.get(champion)) is not None:
+    code: ResultCode = "champion_down" if first in dead else "champion_late"
+    if (report := box.arrived.get(first)) is not None:
         code = _CHAMPION_CODES[score_outcome(report[1])]
-    return Reason(code, _state(champion, box, dead))
+    return Reason(code, _state(first, box, dead))
 
 
 def why_bad_input(score: Score) -> Reason:
@@ -73,10 +76,12 @@ def _wanted(box: Mailbox, dead: Collection[str], live: Collection[str]) -> list[
     """Return the models that the steps name, by rank; after them those that "*" stands for.
 
     Of the latter, first those that have reported, then those that are up. Dead ones are listed only
-    when there are no others: they may have been gone for long.
+    when there are no others: they may have been gone for long. Models that the request itself left
+    out are listed only when the steps name no others.
     """
     steps = box.plan.steps
     named = dict.fromkeys(name for step in steps for name in step.names)
+    named = {name: None for name in named if name not in box.left_out} or named
     if not any(step.accepts_others for step in steps):
         return list(named)
     others = dict.fromkeys((*box.arrived, *sorted(live)))

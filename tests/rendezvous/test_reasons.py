@@ -53,6 +53,35 @@ def test_of_the_others_those_that_have_reported_come_first():
     assert reason.endswith(": z error (no), a has not answered, b has not answered")
 
 
+@given(
+    asked=st.sets(st.sampled_from("abcd"), min_size=1),
+    answering=st.sampled_from(["b", "c", "d", None]),
+    error=st.booleans(),
+)
+def test_a_reason_is_about_the_models_that_the_request_asked_for(asked, answering, error):
+    steps = [{"until_ms": 10, "accept": ["a", "b"]}, {"accept": ["c", "d"]}]
+    schedule = schedule_from_object({"sla_ms": 50, "default": 0, "step": steps})
+    engine = Engine("here", {"s": schedule}, "s", "abcd")
+    not_asked = sorted({*"abcd"} - asked)
+    request = Request(
+        "r", 0, "here", 0, "p", msgspec.Raw(b"1"), not_asked=not_asked, names_models=True
+    )
+    first = min(asked)
+    results = [*engine.request(request, 0)]
+    if error and first != answering:
+        results += engine.score(Score("r", first, "1", 0, error="no"), 1 * MS)
+    if answering in asked:
+        results += engine.score(Score("r", answering, "1", 0, result=msgspec.Raw(b"1")), 2 * MS)
+    results += [*engine.tick(20 * MS), *engine.tick(50 * MS)]
+    (result,) = results
+    if result.kind == "preferred":
+        assert (result.model, result.reason) == (first, "")
+    else:
+        assert "sampled" not in result.reason
+        assert first in [word.strip(",") for word in result.reason.split()]
+        assert not {word.strip(",") for word in result.reason.split()} & {*not_asked}
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
