@@ -1,0 +1,1 @@
+"""Traces: a process that exports decisions from the log as OpenTelemetry traces."""
