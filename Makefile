@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Most tests wait for processes for a part of their time: more workers than cores.
 WORKERS ?= 3
 
-.PHONY: help demo demo-log test peers test-peers check check-workflows codes docs man pictures coverage bench bench-log bench-local bench-kinds bench-decision bench-evaluation bench-overload \
+.PHONY: help demo demo-log test test-again peers test-peers test-peers-again check check-workflows codes docs man pictures coverage bench bench-log bench-local bench-kinds bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
@@ -41,6 +41,11 @@ demo-log: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
+AGAIN := -p no:xdist --last-failed --last-failed-no-failures none
+
+test-again: $(READY)
+	$(BIN)/python -m pytest $(AGAIN)
+
 # Other people's servers and libraries, each in an environment of its own: tests/peers/README.md.
 PEERS := $(patsubst tests/peers/environments/%.txt,$(VENV)-peers/%/.ready,$(wildcard tests/peers/environments/*.txt))
 
@@ -54,6 +59,9 @@ peers: $(READY) $(PEERS)
 test-peers: $(READY)
 	@$(MAKE) --no-print-directory -j2 peers
 	RDV_PEERS=$(CURDIR)/$(VENV)-peers $(BIN)/python -m pytest tests/peers
+
+test-peers-again: $(READY)
+	RDV_PEERS=$(CURDIR)/$(VENV)-peers $(BIN)/python -m pytest tests/peers $(AGAIN)
 
 codes: $(READY)
 	$(BIN)/python tests/test_codes.py > CODES.md.new && mv CODES.md.new CODES.md
