@@ -25,6 +25,7 @@ from rdv.commands import exits
 from rdv.serve.proxy.answers import TracedAnswer
 from rdv.serve.proxy.intake import Body
 from rdv.serve.proxy.openapi.document import ANSWER, ASKED
+from rdv.decision.console import Console
 from rdv.decision.decision import Cohort, Cohorts, Decision
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
@@ -154,6 +155,7 @@ def settings() -> str:
         ("[schema]", "schema.", Schema),
         ("[schema.columns.NAME]", "", Column),
         ("[drift]", "drift.", Drift),
+        ("[console]", "console.", Console),
         ("[models.NAME]", "", ModelConfig),
         ("[models.NAME.remote]", "", Remote),
         ("[cohorts]", "cohorts.", Cohorts),

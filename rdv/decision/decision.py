@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from rdv import toml_text
+from rdv.decision.console import Console
 from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.model import ModelConfig
@@ -136,6 +137,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
     "drift": Drift,
+    "console": Console,
     "mlflow": Mlflow,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
@@ -214,6 +216,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enrich_redis: RedisFeatures = RedisFeatures()
     enrich_http: HttpFeatures = HttpFeatures()
     drift: Drift = Drift()
+    console: Console = Console()
     mlflow: Mlflow = Mlflow()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()

@@ -21,6 +21,7 @@ import pytest
 
 from rdv.decision import Decision, Gate, Http, Log, ModelConfig, Server, load_decision
 from rdv.decision.accepted import read_published
+from rdv.decision.console import Console
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.objective import Objective
@@ -44,6 +45,7 @@ SECTIONS = {
     "schema": Schema,
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
+    "console": Console,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -108,6 +110,7 @@ OTHERS: dict[str, object] = {
     "schema.json_schema": "schema.json",
     "schema.pydantic": "row.py:Row",
     "schema.columns": {"extra": {"type": "number", "default": 1.5}},
+    "console.hidden_fields": ["card"],
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],
@@ -159,6 +162,7 @@ class Settings:
             "schema": {"columns": {"known": {"type": "number", "required": False}}},
             "enrich_redis": {},
             "enrich_http": {},
+            "console": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },

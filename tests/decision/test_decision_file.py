@@ -29,6 +29,7 @@ from rdv.decision import (
     parse_decision,
     schedule_names,
 )
+from rdv.decision.console import Console
 from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
@@ -67,6 +68,7 @@ SECTIONS = {
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
     "drift": Drift,
+    "console": Console,
     "mlflow": Mlflow,
 }
 
@@ -112,6 +114,7 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "mlflow",
         "registered",
         "drift",
+        "console",
         "models",
         "cohorts",
         "groups",

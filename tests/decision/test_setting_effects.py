@@ -6,6 +6,7 @@ import pytest
 
 from rdv.decision import Decision, Gate, Http, InvalidDecision, Log, ModelConfig, Server
 from rdv.decision import parse_decision as parse
+from rdv.decision.console import Console
 from rdv.decision.convert import RETIRED, Retired
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.features import HttpFeatures, RedisFeatures
@@ -33,6 +34,7 @@ SECTIONS = {
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
     "drift": Drift,
+    "console": Console,
     "models.NAME": ModelConfig,
     "models.NAME.remote": Remote,
     "cohorts": Cohorts,
