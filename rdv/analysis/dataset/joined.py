@@ -187,6 +187,11 @@ class Joined:
     """The probability of the schedule that the request got, where it was drawn; NaN elsewhere."""
     names_models: npt.NDArray[np.bool_] | None = None
     """Whether the client has chosen the models; the others are NOT_SAMPLED."""
+    figures: npt.NDArray[np.float32] | None = None
+    """(3, m, n): `queue_ms`, `evaluation_ms` and `batch_size` of each report, NaN without one;
+    None: not requested."""
+    code: Coded | None = None
+    """Why the answer is not the preferred one (`rdv.codes.RESULT_CODES`); None: not requested."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -253,6 +258,13 @@ def concat_joined(batches: Sequence[Joined]) -> Joined:
     for field in fields(Joined):
         columns = [getattr(batch, field.name) for batch in batches]
         first = columns[0]
+        if field.name == "figures" and first is not None:
+            aligned_parts = (
+                np.stack([_aligned(part, batch.models, names, np.nan) for part in column])
+                for column, batch in zip(columns, batches, strict=True)
+            )
+            changes["figures"] = np.concatenate(list(aligned_parts), axis=2)
+            continue
         if field.name == "key":
             changes["key"] = pa.concat_arrays(columns)
         elif isinstance(first, Coded):

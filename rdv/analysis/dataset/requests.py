@@ -29,6 +29,8 @@ class Requests:
         """The row of each id."""
         self.not_asked: list[tuple[int, list[str]]] = []
         """Rows, and the models that were not to score them."""
+        self.until_ns: npt.NDArray[np.int64] | None = None
+        """By row: messages that were appended later do not count; None: all of them count."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,10 +41,17 @@ class Requests:
         if missing := messages.count(None):
             notes.malformed[INPUT] += missing
             rows = np.array([n for n, m in enumerate(messages) if m is not None], np.int64)
-        self._found += [message for message in messages if message is not None]
-        self._places.append(place(number, rows))
-        self._times.append(chunk.times_ns[rows])
+        found = [message for message in messages if message is not None]
+        self.add_found(found, place(number, rows), chunk.times_ns[rows])
         self.chunks[number] = chunk
+
+    def add_found(
+        self, found: list[Request], places: npt.NDArray[np.int64], times_ns: npt.NDArray[np.int64]
+    ) -> None:
+        """Add requests that have been read already; `chunks` must get the chunks of their lines."""
+        self._found += found
+        self._places.append(places)
+        self._times.append(times_ns)
 
     def finish(self, notes: Notes) -> None:
         """Order the requests, after all chunks of the window have been added."""

@@ -74,12 +74,28 @@ class Found:
 class Results:
     """Keeps results; `is_known(result, time_ns)`: its request must be recorded. One thread."""
 
-    def __init__(self, extract: Extract | None, is_known: Callable[[Result, int], bool]) -> None:
+    def __init__(
+        self,
+        extract: Extract | None,
+        is_known: Callable[[Result, int], bool],
+        *,
+        with_code: bool = False,
+    ) -> None:
         self._extract = extract
         self._is_known = is_known
+        self._with_code = with_code
         self._waiting = Waiting[Kept]()
 
-    def add(self, number: int, chunk: Chunk, notes: Notes, *, is_own: bool) -> None:
+    def add(
+        self,
+        number: int,
+        chunk: Chunk,
+        notes: Notes,
+        *,
+        is_own: bool,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> tuple[Kept, Kept | None]:
+        """Read a chunk; return the results that are kept, and those whose id is not `wanted`."""
         messages = read_results(chunk)
         rows = np.arange(len(chunk))
         if missing := messages.count(None):
@@ -90,16 +106,23 @@ class Results:
             notes.own_answers += len(found)
         else:
             notes.results += len(found)
-        kept = Kept(found, place(number, rows), chunk.times_ns[rows], is_own)
-        self._waiting.add(kept, number, chunk)
+        kept, others = Kept(found, place(number, rows), chunk.times_ns[rows], is_own), None
+        if wanted is not None:
+            there = np.fromiter((wanted(result.id) for result in found), bool, len(found))
+            if not there.all():
+                others = kept.take(np.flatnonzero(~there))
+                kept = kept.take(np.flatnonzero(there))
+        if len(kept.results):
+            self._waiting.add(kept, number, chunk)
+        return kept, others
 
     def match(self, requests: Requests, models: Names, notes: Notes) -> Found:
         """Return the results of these requests; keep the rest."""
-        answers = _Answers(len(requests), self._extract)
+        answers = _Answers(len(requests), self._extract, with_code=self._with_code)
         arrived: list[_Arrived] = []
         # Proxies' own answers come last: they are what the client received.
         for kept, rows in sorted(
-            self._waiting.matched(requests.rows), key=lambda pair: pair[0].is_own
+            self._waiting.matched(requests.rows, requests.until_ns), key=lambda pair: pair[0].is_own
         ):
             firsts = answers.add_places(kept, rows)
             if len(firsts) < len(rows):
@@ -141,7 +164,7 @@ class Results:
 class _Answers:
     """The columns of the answers that clients received; later additions replace earlier ones."""
 
-    def __init__(self, count: int, extract: Extract | None) -> None:
+    def __init__(self, count: int, extract: Extract | None, *, with_code: bool = False) -> None:
         self._extract = extract
         self._server_at = np.full(count, NOWHERE, np.int64)
         self._own_at = np.full(count, NOWHERE, np.int64)
@@ -151,7 +174,8 @@ class _Answers:
         self._waited_ms = np.full(count, np.nan)
         self._answered_by = np.full(count, UNANSWERED, np.uint8)
         self._value = None if extract is None else np.full(count, np.nan)
-        self._names = {name: Names() for name in ("model", "version", "label")}
+        texts = ("model", "version", "label", *(("code",) if with_code else ()))
+        self._names = {name: Names() for name in texts}
         self._codes = {name: np.full(count, NONE, np.int32) for name in self._names}
 
     def add_places(self, kept: Kept, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -172,7 +196,10 @@ class _Answers:
             ("model", [r.model for r in results]),
             ("version", [r.version for r in results]),
             ("label", [r.schedule for r in results]),
+            ("code", [result_code(r) or None for r in results] if "code" in self._names else None),
         ):
+            if values is None:
+                continue
             codes = map(self._names[name].__getitem__, values)
             self._codes[name][rows] = np.fromiter(codes, np.int32, len(values))
         if self._extract is not None and self._value is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,8 @@ class Kept:
     places: npt.NDArray[np.int64]
     outcomes: npt.NDArray[np.uint8]
     values: npt.NDArray[np.float64] | None
+    figures: npt.NDArray[np.float32] | None = None
+    """(3, n): `queue_ms`, `evaluation_ms` and `batch_size`; None: not requested."""
 
     def take(self, rows: npt.NDArray[Any]) -> Kept:
         return Kept(
@@ -53,18 +56,29 @@ class Kept:
             self.places[rows],
             self.outcomes[rows],
             None if self.values is None else self.values[rows],
+            None if self.figures is None else self.figures[:, rows],
         )
 
 
 class Scores:
     """Keeps scores until they are matched. For one thread at a time."""
 
-    def __init__(self, models: Names, extract: Extract | None) -> None:
+    def __init__(
+        self, models: Names, extract: Extract | None, *, with_figures: bool = False
+    ) -> None:
         self._models = models
         self._extract = extract
+        self._with_figures = with_figures
         self._waiting = Waiting[Kept]()
 
-    def add(self, number: int, chunk: Chunk, notes: Notes) -> None:
+    def add(
+        self,
+        number: int,
+        chunk: Chunk,
+        notes: Notes,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> int:
+        """Read a chunk; return how many of its scores are kept: those whose id is `wanted`."""
         messages = read_scores(chunk)
         rows = np.arange(len(chunk))
         if missing := messages.count(None):
@@ -72,8 +86,12 @@ class Scores:
             rows = np.array([n for n, m in enumerate(messages) if m is not None], np.int64)
         found = [message for message in messages if message is not None]
         notes.scores += len(found)
+        if wanted is not None:
+            there = [n for n, score in enumerate(found) if wanted(score.id)]
+            if len(there) < len(found):
+                found, rows = [found[n] for n in there], rows[there]
         if not found:
-            return
+            return 0
         outcomes = [
             RESULT if s.error is None and s.refusal is None else OUTCOME_CODES[score_outcome(s)]
             for s in found
@@ -85,8 +103,16 @@ class Scores:
             place(number, rows),
             np.array(outcomes, np.uint8),
             self._values(found),
+            self._figures(found),
         )
         self._waiting.add(kept, number, chunk)
+        return len(found)
+
+    def _figures(self, found: list[Score]) -> npt.NDArray[np.float32] | None:
+        if not self._with_figures:
+            return None
+        rows = [(score.queue_ms, score.evaluation_ms, score.batch_size) for score in found]
+        return np.array(rows, np.float32).T
 
     def _values(self, found: list[Score]) -> npt.NDArray[np.float64] | None:
         extract = self._extract
@@ -116,7 +142,8 @@ class Scores:
         outcome = np.full(shape, ABSENT, np.uint8)
         append_ns = np.zeros(shape, np.int64)
         value = None if self._extract is None else np.full(shape, np.nan)
-        for kept, rows in self._waiting.matched(requests.rows):
+        figures = np.full((3, *shape), np.nan, np.float32) if self._with_figures else None
+        for kept, rows in self._waiting.matched(requests.rows, requests.until_ns):
             places = first_of(score_at[kept.model], rows, kept.places)
             first_rows = rows[places]
             notes.duplicate_scores += len(rows) - len(places)
@@ -124,6 +151,8 @@ class Scores:
             append_ns[kept.model, first_rows] = kept.times_ns[places]
             if value is not None and kept.values is not None:
                 value[kept.model, first_rows] = kept.values[places]
+            if figures is not None and kept.figures is not None:
+                figures[:, kept.model, first_rows] = kept.figures[:, places]
         arrivals = _Arrivals(columns, found, outcome, append_ns, score_at)
         arrivals.leave_out(requests, self._models)
         arrivals.fill(calibration, notes)
@@ -136,6 +165,7 @@ class Scores:
             arrival_us=arrivals.arrival_us,
             is_exact=arrivals.is_exact,
             order=arrivals.order,
+            figures=figures,
             **columns,
         )
 

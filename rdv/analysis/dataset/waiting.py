@@ -39,8 +39,23 @@ class Waiting(Generic[_B]):
         self._kept.append(batch)
         self.chunks[number] = chunk
 
-    def matched(self, row_of: dict[str, int]) -> list[tuple[_B, npt.NDArray[np.int64]]]:
-        """Return the messages of these requests with their rows; keep the rest."""
+    def matched(
+        self, row_of: dict[str, int], until_ns: npt.NDArray[np.int64] | None = None
+    ) -> list[tuple[_B, npt.NDArray[np.int64]]]:
+        """Return the messages of these requests with their rows; keep the rest.
+
+        With `until_ns`, one for each row, messages that were appended later are dropped.
+        """
+        found = self._matched(row_of)
+        if until_ns is None:
+            return found
+        in_time = ((kept, rows, kept.times_ns <= until_ns[rows]) for kept, rows in found)
+        return [
+            (kept, rows) if there.all() else (kept.take(np.flatnonzero(there)), rows[there])
+            for kept, rows, there in in_time
+        ]
+
+    def _matched(self, row_of: dict[str, int]) -> list[tuple[_B, npt.NDArray[np.int64]]]:
         matched, left = [], []
         for kept in self._kept:
             rows = np.fromiter(map(row_of.get, kept.ids, repeat(-1)), np.int64, len(kept.ids))
