@@ -12,7 +12,6 @@ from rdv.commands.terminal import fit, printable, width
 from rdv.commands.units import local_time
 
 if TYPE_CHECKING:
-    from rdv.analysis.dataset.outcomes import KnownTruth
     from rdv.analysis.explain import Explanation
 
 EXAMPLES = (
@@ -70,9 +69,11 @@ def explain(
 
 
 def _render(found: Explanation, output: Output) -> None:
+    from rdv.analysis.explain.facts import Shown, explain_facts
     from rdv.analysis.explain.timeline import draw_arrivals
+    from rdv.analysis.explain.view import explain_notes
 
-    for name, text in _facts(found):
+    for name, text in explain_facts(found, Shown(when=local_time)):
         output.text(f"{name:<8}  {fit(printable(text), max(20, width() - 10))}")
     output.text()
     if found.answer is not None:
@@ -98,65 +99,8 @@ def _render(found: Explanation, output: Output) -> None:
     if found.steps:
         output.text()
     output.table(_REPORTS, [_report_row(vars(report)) for report in found.reports])
-    if found.schedule is None and found.answer is not None:
-        output.note(f"schedule {found.answer.schedule} is no longer in the log: no steps")
-    if found.down:
-        output.note(f"known to be down: {', '.join(found.down)}")
-    for line in found.notes.gaps:
+    for line in explain_notes(found):
         output.note(line)
-
-
-def _facts(found: Explanation) -> list[tuple[str, str]]:
-    import orjson
-
-    from rdv.rendezvous.messages import result_code
-
-    request, result = found.request, found.answer
-    data = bytes(request.data).decode(errors="replace")
-    facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
-    if request.key is not None:
-        facts.append(("key", request.key))
-    if request.x_request_id:
-        facts.append(("named", f"{request.x_request_id} by the client (X-Request-Id)"))
-    if (mark := request.idempotency) is not None:
-        facts.append(("once", f"Idempotency-Key {mark.key} of {mark.client}"))
-    facts += [("outcome", _outcome(one)) for one in found.outcomes]
-    if result is None:
-        return [*facts, ("result", "none is recorded")]
-    by = f", by {result.model} {result.version or ''}".rstrip() if result.model else ""
-    if result.answered_by == "proxy":
-        by = ", by the proxy itself"
-    facts += [
-        ("result", bytes(result.result).decode(errors="replace")),
-        ("kind", f"{result.kind}{by}"),
-        ("waited", f"{result.waited_ms:.3f} ms"),
-        ("schedule", f"{result.schedule}, step {result.step or 'none'}"),
-    ]
-    if request.schedule is not None:
-        wanted = request.schedule
-        text = wanted if isinstance(wanted, str) else orjson.dumps(wanted).decode()
-        facts.append(("wanted", text))
-    facts += [
-        (name, text)
-        for name, text in (
-            ("reason", result.reason),
-            ("code", result_code(result)),
-            ("cohort", result.cohort),
-        )
-        if text
-    ]
-    if found.own is not None and found.result is not None:
-        late = found.result
-        facts.append(
-            ("too late", f"the server's {late.kind} by {late.model}, after {late.waited_ms:.3f} ms")
-        )
-    return facts
-
-
-def _outcome(known: KnownTruth) -> str:
-    text = bytes(known.truth.outcome).decode(errors="replace")
-    by = known.truth.source or "a client of rdv 0.1.0"
-    return f"{text}, recorded by {by}, {local_time(known.time_ns)}"
 
 
 def _report_row(report: dict[str, Any]) -> dict[str, Any]:

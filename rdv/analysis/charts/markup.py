@@ -6,7 +6,7 @@ import re
 from html import escape
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_VOID = frozenset({"meta", "br", "hr"})
+_VOID = frozenset({"meta", "br", "hr", "input"})
 
 
 class Markup(str):
@@ -20,7 +20,7 @@ def text(value: str) -> Markup:
     return Markup(escape(_FORBIDDEN.sub("\ufffd", value), quote=True))
 
 
-def tag(name: str, *children: str, **attributes: str | float | None) -> Markup:
+def tag(name: str, /, *children: str, **attributes: str | float | None) -> Markup:
     """Return one element; `class_`, `font_size` are `class`, `font-size`; None is left out.
 
     Numbers are rounded to a hundredth: they are positions in a drawing.

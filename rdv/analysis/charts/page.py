@@ -50,7 +50,9 @@ class Report:
         self.add(tag("div", *(tag("p", text) for text in texts), class_="texts"))
 
     def bullets(self, texts: Sequence[str]) -> None:
-        self.add(tag("ul", *(tag("li", text) for text in texts)))
+        """Add a list; none without texts."""
+        if texts:
+            self.add(tag("ul", *(tag("li", text) for text in texts)))
 
     def verdict(self, text: str, tone: Tone = "neutral") -> None:
         """Add a sentence that answers the question; a sign and a colour show the tone."""

@@ -7,27 +7,34 @@ from typing import Any
 from rdv.analysis.charts import Axis, Chart, Line, Points, Report, Rule
 from rdv.analysis.charts.chart import column
 from rdv.analysis.charts.page import Tone
+from rdv.analysis.explain.facts import Shown, explain_facts
 from rdv.analysis.explain.result import Explanation
 from rdv.analysis.explain.result import Report as Reported
 from rdv.rendezvous.messages import result_code
 
 SHOWN_MAX = 20
-_TONES: dict[str, Tone] = {"preferred": "good", "fallback": "unsure", "default": "bad"}
+TONES: dict[str, Tone] = {"preferred": "good", "fallback": "unsure", "default": "bad"}
 
 
-def explain_report(found: Explanation) -> Report:
+def explain_report(found: Explanation, shown: Shown | None = None) -> Report:
     """Return the report."""
-    answer = found.answer
     report = Report(f"Request {found.request.id}")
+    add_explanation(report, found, shown or Shown())
+    return report
+
+
+def add_explanation(report: Report, found: Explanation, shown: Shown) -> None:
+    """Add why the request got its answer: verdict, waterfall, reports, steps, facts."""
+    answer = found.answer
     if answer is None:
         report.verdict("No result is recorded.", "bad")
     else:
         by = f" by {answer.model}" if answer.model else ""
-        reason = f": {answer.reason}" if answer.reason else ""
-        report.verdict(f"{answer.kind}{by}{reason}", _TONES[answer.kind])
+        reason = f": {shown.words(answer.reason)}" if answer.reason else ""
+        report.verdict(f"{answer.kind}{by}{reason}", TONES[answer.kind])
         report.figures(
             {
-                "answer": _text(answer.result),
+                "answer": shown.json(answer.result),
                 "waited (ms)": f"{answer.waited_ms:.3f}",
                 "schedule": f"{answer.schedule}, step {answer.step or 'none'}",
                 "code": result_code(answer) or None,
@@ -35,11 +42,21 @@ def explain_report(found: Explanation) -> Report:
         )
     if (chart := waterfall(found)) is not None:
         report.chart(chart)
-    report.table(*reports_table(found), "Reports")
+    report.table(["", "fact"], explain_facts(found, shown), "Facts")
+    report.table(*reports_table(found, shown), "Reports")
     if found.steps:
         report.table(*steps_table(found), "Steps")
-    report.table(["", "data"], [["request", _text(found.request.data)]])
-    return report
+    report.bullets(explain_notes(found))
+
+
+def explain_notes(found: Explanation) -> list[str]:
+    """Return what is lacking in the record, one sentence each."""
+    notes = []
+    if found.schedule is None and found.answer is not None:
+        notes.append(f"schedule {found.answer.schedule} is no longer in the log: no steps")
+    if found.down:
+        notes.append(f"known to be down: {', '.join(found.down)}")
+    return notes + found.notes.gaps
 
 
 def waterfall(found: Explanation) -> Chart | None:
@@ -70,8 +87,11 @@ def waterfall(found: Explanation) -> Chart | None:
     )
 
 
-def reports_table(found: Explanation) -> tuple[list[str], list[list[Any]]]:
+def reports_table(
+    found: Explanation, shown: Shown | None = None
+) -> tuple[list[str], list[list[Any]]]:
     """Return (columns, rows) of the reports, in order of arrival."""
+    shown = shown or Shown()
     columns = ["model", "version", "arrived (ms)", "outcome", "answer, or reason", "code"]
     rows: list[list[Any]] = [
         [
@@ -79,7 +99,7 @@ def reports_table(found: Explanation) -> tuple[list[str], list[list[Any]]]:
             one.version,
             one.arrived_ms,
             _outcome(one),
-            one.detail if one.answer is None else _text(one.answer),
+            shown.words(one.detail) if one.answer is None else shown.json(one.answer),
             one.code,
         ]
         for one in found.reports
@@ -101,7 +121,3 @@ def steps_table(found: Explanation) -> tuple[list[str], list[list[Any]]]:
 def _outcome(one: Reported) -> str:
     outcome = one.outcome or "nothing"
     return outcome + (", chosen" if one.is_chosen else ", too late" if one.is_late else "")
-
-
-def _text(raw: Any) -> str:
-    return bytes(raw).decode(errors="replace")
