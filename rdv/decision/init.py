@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +21,10 @@ from rdv.decision.load import load_decision
 from rdv.decision.model import ModelConfig
 from rdv.decision.template import Template, load_template, template_schedules
 from rdv.decision.text import decision_text, toml_value
+from rdv.system.child import how_it_ended
 from rdv.system.environment import clean_environment
 from rdv.system.faults import faults
+from rdv.system.run import run_program
 
 TRAINING_TIMEOUT_MS = 300_000
 _RESULTS_MARK = "@RESULTS@"
@@ -203,25 +204,21 @@ def _train(place: str, template: str) -> Judged:
     """Run the template's own train.py, as its owner will do later."""
     command = [sys.executable, "-B", os.path.join("models", "train.py")]
     try:
-        done = subprocess.run(
+        done = run_program(
             command,
-            cwd=place,
-            env=clean_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=TRAINING_TIMEOUT_MS / 1000,
+            timeout_s=TRAINING_TIMEOUT_MS / 1000,
+            directory=place,
+            environment=clean_environment(os.environ),
         )
-    except subprocess.TimeoutExpired:
-        reason = f"train.py has not ended within {TRAINING_TIMEOUT_MS} ms"
-        raise TrainingFailed(template, reason) from None
     except OSError as error:
         raise TrainingFailed(template, str(error)) from error
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().split("\n")[-1]
-        raise TrainingFailed(template, last or f"train.py ended with {done.returncode}")
+    if done.by_us:
+        reason = f"train.py has not ended within {TRAINING_TIMEOUT_MS} ms"
+        raise TrainingFailed(template, reason)
+    if done.code:
+        raise TrainingFailed(template, done.last_line(f"train.py: {how_it_ended(done.code)}"))
     try:
-        return msgspec.json.decode(done.stdout.strip().split(b"\n")[-1], type=Judged)
+        return msgspec.json.decode(done.output.strip().split(b"\n")[-1], type=Judged)
     except msgspec.DecodeError as error:
         raise TrainingFailed(
             template, f"the last line of train.py is not its report: {error}"

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
-import subprocess
 import sys
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -22,7 +19,9 @@ from rdv.decision.model import ModelConfig
 from rdv.decision.schema_check import tree_text
 from rdv.decision.schema_json import tree_of_json_schema
 from rdv.decision.schema_tree import tree_of_columns
+from rdv.system.child import how_it_ended
 from rdv.system.environment import clean_environment
+from rdv.system.run import run_program
 
 SCHEMA_BYTES_MAX = 4 * 1024 * 1024
 PYDANTIC_TIMEOUT_S = 20.0
@@ -109,25 +108,19 @@ def _pydantic_schema(decision: Decision) -> Any:
     place = os.path.abspath(decision.path(path))
     if not os.path.isfile(place):
         raise InvalidDecision(where, key, f"there is no file {place}")
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PRINT_SCHEMA, place, name],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=decision.directory or None,
-        env=clean_environment(os.environ, decision.env),
-        start_new_session=True,
-    )
     try:
-        text, said = process.communicate(timeout=PYDANTIC_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
+        ended = run_program(
+            [sys.executable, "-c", _PRINT_SCHEMA, place, name],
+            timeout_s=PYDANTIC_TIMEOUT_S,
+            directory=decision.directory or ".",
+            environment=clean_environment(os.environ, decision.env),
+        )
+    except OSError as error:
+        raise InvalidDecision(where, key, f"{path}: {error.strerror or error}") from None
+    if ended.by_us:
         reason = f"{path} was not imported within {PYDANTIC_TIMEOUT_S:g} s"
-        raise InvalidDecision(where, key, reason) from None
-    finally:
-        with suppress(ProcessLookupError):  # what it has started is in its group
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    if process.returncode:
-        lines = said.decode("utf-8", "backslashreplace").strip().splitlines() or ["it failed"]
-        raise InvalidDecision(where, key, f"{path}: {lines[-1][:_REASON_LENGTH_MAX]}")
-    return _parsed(text, where, key, path)
+        raise InvalidDecision(where, key, reason)
+    if ended.code:
+        last = ended.last_line(how_it_ended(ended.code))
+        raise InvalidDecision(where, key, f"{path}: {last[:_REASON_LENGTH_MAX]}")
+    return _parsed(ended.output, where, key, path)

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,8 +22,10 @@ import msgspec
 from rdv.decision.registry import version_folder
 from rdv.mlflow.client import ModelVersion, Registry
 from rdv.mlflow.errors import ArtifactsUnusable
+from rdv.system.child import how_it_ended
 from rdv.system.faults import faults
 from rdv.system.made_of import Hashes
+from rdv.system.run import run_program
 
 MANIFEST = ".rdv-manifest.json"
 MLMODEL = "MLmodel"
@@ -270,19 +271,19 @@ def _by_library(
         command = [sys.executable, "-m", "mlflow", "artifacts", "download"]
         command += ["--artifact-uri", limits.about, "--dst-path", scratch]
         try:
-            done = subprocess.run(
+            done = run_program(
                 command,
-                env={**environ, "MLFLOW_TRACKING_URI": registry.given},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=LIBRARY_TIMEOUT_S,
-                check=False,
+                timeout_s=LIBRARY_TIMEOUT_S,
+                environment={**environ, "MLFLOW_TRACKING_URI": registry.given},
             )
-        except subprocess.TimeoutExpired:
-            raise ArtifactsUnusable(limits.about, "MLflow takes too long to download it") from None
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").replace(registry.given, registry.address)
-            last = (said.strip() or "?").split("\n")[-1][:300]
-            raise ArtifactsUnusable(limits.about, f"MLflow cannot download it: {last}", advice)
+        except OSError as error:
+            reason = f"MLflow cannot be started: {error.strerror or error}"
+            raise ArtifactsUnusable(limits.about, reason) from None
+        if done.by_us:
+            raise ArtifactsUnusable(limits.about, "MLflow takes too long to download it")
+        if done.code:
+            last = done.last_line(how_it_ended(done.code))
+            said = last.replace(registry.given, registry.address)[:300]
+            raise ArtifactsUnusable(limits.about, f"MLflow cannot download it: {said}", advice)
         folders = [one for one, _, names in os.walk(scratch) if MLMODEL in names]
         _from_folder(min(folders, key=len, default=scratch), partial, limits)

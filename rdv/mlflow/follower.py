@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import random
-import subprocess
+import select
 import sys
 import threading
 import time
@@ -38,13 +38,19 @@ from rdv.mlflow.fetch import registry_of
 from rdv.mlflow.follow import follow, is_to_judge, preferred
 from rdv.mlflow.state import change_state
 from rdv.mlflow.write_back import write_pending
+from rdv.serve.process import Waker
 from rdv.system.made_of import Hashes
+from rdv.system.run import run_program
 
 log = logging.getLogger("rdv.mlflow")
 
 BACKOFF_MAX_S = 600.0
 JITTER = 0.2
 JUDGE_TIMEOUT_S = 900.0
+WATCH_MARGIN_S = 3_600.0
+"""How much longer than its watch `rdv promote` may take."""
+POKE_DISTANCE_S, POKE_DISTANCE_MAX_S = 1.0, 60.0
+"""The minimum time between two questions, however many webhooks arrive; doubled by each failure."""
 ENOUGH = "pass"
 
 Scored = Callable[[str], int]
@@ -59,7 +65,7 @@ class Follower:
         self._scored = scored
         self._environ = environ
         self._wake = threading.Event()
-        self._stopping = False
+        self._stop = Waker()
         self._failures = 0
         self._known: dict[str, str] = {}
         """The last problem of each model, so that it is reported once."""
@@ -67,32 +73,30 @@ class Follower:
         """The models whose download was compared with the registry since the start."""
         self._hashes = Hashes()
         """Those of the downloaded files, which are not read again at each poll."""
-        self._process: subprocess.Popen[bytes] | None = None
         self.problem = ""
         """Why something cannot be followed now; for another thread to read."""
         self.polls = 0
 
     def poke(self) -> None:
-        """Ask the registry at once. For any thread."""
+        """Ask the registry soon: once for all calls until then. For any thread."""
         self._wake.set()
 
     def stop(self) -> None:
         """End `run` soon. For any thread."""
-        self._stopping = True
+        self._stop.stop()
         self._wake.set()
-        process = self._process
-        if process is not None:
-            process.terminate()
 
     def run(self) -> None:
         """Ask again and again, until `stop`."""
-        while not self._stopping:
+        while not self._stop.stopping:
             try:
                 delay_s = self.step()
             except RdvError as error:  # the decision itself cannot be read now
                 self._report("", error.text(), "mlflow_not_followed", error.code())
                 delay_s = self._delay_s(30_000)
-            self._wake.wait(delay_s)
+            distance_s = min(self._distance_s(), delay_s)
+            select.select([self._stop], [], [], distance_s)
+            self._wake.wait(delay_s - distance_s)
             self._wake.clear()
 
     def step(self) -> float:
@@ -107,7 +111,7 @@ class Follower:
         failed, wanted = False, registry_models(decision)
         self._known = {name: text for name, text in self._known.items() if name in wanted}
         for name, uri in wanted.items():
-            if self._stopping:
+            if self._stop.stopping:
                 break
             if decision.models[name].retired:
                 continue
@@ -129,6 +133,10 @@ class Follower:
         delay_s = poll_ms / 1000 * 2.0 ** min(self._failures, 20)
         longest_s = max(BACKOFF_MAX_S, poll_ms / 1000)
         return min(delay_s, longest_s) * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311
+
+    def _distance_s(self) -> float:
+        """Return the minimum time until the next question."""
+        return min(POKE_DISTANCE_S * 2.0 ** min(self._failures, 20), POKE_DISTANCE_MAX_S)
 
     def _follow(self, decision: Decision, name: str, uri: RegistryUri) -> None:
         """Bring one model up to date. Raises what the registry raises, and SystemFaults."""
@@ -250,14 +258,14 @@ class Follower:
         gate = decision.gate
         if not is_to_judge(asked, scored, time.time_ns(), gate.requests_min, gate.looks):
             return
-        found = self._promote(asked)
+        found = self._promote(decision, asked)
         if found is None:
             return
         self._judged(name, asked, scored, found)
         verdict = str(found.get("verdict"))
-        if verdict == ENOUGH and decision.mlflow.promote == "auto" and not self._stopping:
+        if verdict == ENOUGH and decision.mlflow.promote == "auto" and not self._stop.stopping:
             watch_s = f"{decision.mlflow.watch_ms / 1000:g}s"
-            self._promote(asked, "--yes", "--watch", watch_s)
+            self._promote(decision, asked, "--yes", "--watch", watch_s)
 
     def _judged(self, name: str, asked: Asked, scored: int, found: Mapping[str, Any]) -> None:
         """Record what the gate has said."""
@@ -291,32 +299,33 @@ class Follower:
             f"requests is {verdict}{then}",
         )
 
-    def _promote(self, asked: Asked, *more: str) -> dict[str, Any] | None:
+    def _promote(self, decision: Decision, asked: Asked, *more: str) -> dict[str, Any] | None:
         """Run `rdv promote`, which without --yes only judges; return its JSON, None without."""
         command = [sys.executable, "-m", "rdv", "promote", self._directory, asked.model]
         command += ["--over", asked.over, "--json", *more]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(self._environ),
-        )
-        self._process = process
+        limit_s = JUDGE_TIMEOUT_S
+        if more:
+            limit_s = decision.mlflow.watch_ms / 1000 + WATCH_MARGIN_S
         try:
-            out, problem = process.communicate(timeout=None if more else JUDGE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            ended = run_program(
+                command,
+                timeout_s=limit_s,
+                environment=self._environ,
+                stop=self._stop.fileno(),  # readable from `stop` on, whenever that comes
+            )
+        except OSError as error:
+            self._say("promotion_failed", f"{asked.model} cannot be judged: {error.strerror}")
             return None
-        finally:
-            self._process = None
+        if ended.by_us:
+            if ended.by_us == "timeout":
+                text = f"{asked.model} cannot be judged: rdv promote has not ended in {limit_s:g} s"
+                self._say("promotion_failed", text)
+            return None
         try:
-            found = json.loads(out)
+            found = json.loads(ended.output)
         except ValueError:
-            if not self._stopping:
-                last = (problem.decode(errors="replace").strip() or "?").split("\n")[0]
-                self._say("promotion_failed", f"{asked.model} cannot be judged: {last}")
+            last = (ended.problem.decode(errors="replace").strip() or "?").split("\n")[0]
+            self._say("promotion_failed", f"{asked.model} cannot be judged: {last}")
             return None
         return found if isinstance(found, dict) else None
 

@@ -15,11 +15,12 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+
+from rdv.system.child import how_it_ended
+from rdv.system.run import run_program
 
 FOLDER = (".rdv", "environments")
 COMPLETE = ".rdv-complete"
@@ -188,36 +189,33 @@ def _install(place: str, path: str, base: str) -> None:
 def _run(command: list[str], path: str, until_s: float) -> None:
     """Run a command in the folder of the list; its output goes to stderr."""
     kept: list[str] = []
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+    def show(line: str) -> None:
+        _say(line)
+        kept[:] = [*kept[1 - _LINES_KEPT :], line]
+
     try:
-        with subprocess.Popen(
+        ended = run_program(
             command,
-            cwd=os.path.dirname(path),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process:
-            timer = threading.Timer(max(0.0, until_s - time.monotonic()), process.kill)
-            timer.daemon = True
-            timer.start()
-            assert process.stdout is not None
-            try:
-                for raw in process.stdout:
-                    line = raw.decode("utf-8", "backslashreplace").rstrip()
-                    _say(line)
-                    kept = [*kept[1 - _LINES_KEPT :], line]
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                timer.cancel()
+            timeout_s=until_s - time.monotonic(),
+            directory=os.path.dirname(path) or ".",
+            environment={
+                key: value
+                for key, value in os.environ.items()
+                if key not in ("PYTHONPATH", "PYTHONHOME")
+            },
+            show=show,
+        )
     except OSError as error:
         raise EnvironmentUnusable(f"{command[0]}: {error.strerror}", may_pass=True) from None
-    if process.returncode:
-        said = " ".join(" ".join(kept).split())
+    said = " ".join(" ".join(kept).split())
+    reason = f"the libraries of {path} cannot be installed"
+    if ended.by_us:
+        late = f"{reason}: {os.path.basename(command[0])} has not ended within {BUILD_S} s"
+        raise EnvironmentUnusable(f"{late}: {said}" if said else late, may_pass=True)
+    if ended.code:
         is_final = any(words in said.lower() for words in _FINAL)
-        reason = f"the libraries of {path} cannot be installed: {said or 'it was ended'}"
+        reason = f"{reason}: {said or how_it_ended(ended.code)}"
         raise EnvironmentUnusable(reason, may_pass=not is_final)
 
 

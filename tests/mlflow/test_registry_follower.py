@@ -13,14 +13,17 @@ import time
 
 import pytest
 from registry import SCHEDULE, write_decision
+from waiting import wait_until
 
 from rdv.decision import InvalidDecision, load_decision
 from rdv.decision.load import parse_decision
-from rdv.decision.registry import REGISTRY_ENVIRONMENT, read_state, registry_rows
+from rdv.decision.registry import REGISTRY_ENVIRONMENT, Asked, read_state, registry_rows
+from rdv.mlflow import follower as mlflow_follower
 from rdv.mlflow.follower import Follower
 from rdv.mlflow.webhook import WebhookPortTaken, serve_webhook
 from rdv.mlflow.write_back import promotion, record, rollback
 from rdv.system.environment import clean_environment
+from rdv.system.processes import is_process
 
 
 @pytest.fixture
@@ -317,6 +320,58 @@ def test_a_webhook_ends_the_wait_for_the_next_question(registry, decision):
         following.stop()
         thread.join(60)
     assert versions(decision) == {"gbm": "1", "gbm-b": "2"}
+
+
+def test_a_flood_of_webhooks_without_a_secret_asks_the_registry_only_now_and_then(
+    registry, decision, monkeypatch
+):
+    write_decision(decision, f'tracking_uri = "{registry.url}"\npoll_ms = 3600000')
+    monkeypatch.setattr(mlflow_follower, "POKE_DISTANCE_S", 3600.0)
+    monkeypatch.setattr(mlflow_follower, "POKE_DISTANCE_MAX_S", 3600.0)
+    following = follower(decision)
+    thread = threading.Thread(target=following.run)
+    thread.start()
+    try:
+        wait_until(lambda: following.polls)
+        with serve_webhook("127.0.0.1", 0, "", following.poke) as address:
+            for _ in range(50):
+                assert post(address, {}) == 202
+        asked, polls = len(registry.requests), following.polls
+        for _ in range(20):
+            following.poke()
+            threading.Event().wait(0.01)
+        assert (len(registry.requests), following.polls) == (asked, polls) == (asked, 1)
+    finally:
+        following.stop()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_webhooks_ask_a_failing_registry_ever_more_rarely(registry, decision):
+    write_decision(decision, f'tracking_uri = "{registry.url}"\npoll_ms = 600000')
+    registry.status = 503
+    following, distances = follower(decision), []
+    for _ in range(9):
+        distances.append(following._distance_s())
+        following.step()
+    assert distances == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize("more", [(), ("--yes", "--watch", "600s")], ids=["judge", "watch"])
+def test_a_stop_that_comes_just_before_a_promotion_ends_it(
+    registry, decision, monkeypatch, tmp_path, more
+):
+    """The stop may come at any time between the last check and the start of the process."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    following = follower(decision)
+    asked = Asked(model="gbm-b", version="2", over="gbm", since_ns=0)
+    following.stop()
+    assert following._promote(load_decision(str(decision), {}), asked, *more) is None
+    if (tmp_path / "pid").exists():
+        assert not is_process(int((tmp_path / "pid").read_text()))
 
 
 def test_models_do_not_get_what_opens_the_registry(monkeypatch):
