@@ -21,7 +21,6 @@ from rdv.decision.load import load_decision
 from rdv.decision.model import ModelConfig
 from rdv.decision.template import Template, load_template, template_schedules
 from rdv.decision.text import decision_text, toml_value
-from rdv.system.child import how_it_ended
 from rdv.system.environment import clean_environment
 from rdv.system.faults import faults
 from rdv.system.run import run_program
@@ -216,7 +215,7 @@ def _train(place: str, template: str) -> Judged:
         reason = f"train.py has not ended within {TRAINING_TIMEOUT_MS} ms"
         raise TrainingFailed(template, reason)
     if done.code:
-        raise TrainingFailed(template, done.last_line(f"train.py: {how_it_ended(done.code)}"))
+        raise TrainingFailed(template, done.last_line(f"train.py ended with {done.code}"))
     try:
         return msgspec.json.decode(done.output.strip().split(b"\n")[-1], type=Judged)
     except msgspec.DecodeError as error:

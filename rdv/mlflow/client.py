@@ -1,23 +1,22 @@
 """Speaks to the model registry of an MLflow server by its REST API.
 
-The password or token comes from the environment (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME
-and MLFLOW_TRACKING_PASSWORD) or from the address; no error and no log shows it.
+`rdv.mlflow.access` says where passwords, tokens and certificates come from.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
 
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.registry import RegistryUri
+from rdv.mlflow.access import Credentials, credentials, tls, unsupported
 from rdv.mlflow.errors import (
     NotInRegistry,
     NoTrackingUri,
@@ -65,8 +64,18 @@ def without_secrets(uri: str) -> str:
 class Registry:
     """The registry of one server. For one thread; use it as a context manager."""
 
-    def __init__(self, uri: str, environ: Mapping[str, str], timeout_ms: int) -> None:
-        """Connect at the first request. Raises NoTrackingUri, UnusableTrackingUri."""
+    def __init__(
+        self,
+        uri: str,
+        environ: Mapping[str, str],
+        timeout_ms: int,
+        *,
+        has_credentials: bool = True,
+    ) -> None:
+        """Connect at the first request. Raises NoTrackingUri, UnusableTrackingUri.
+
+        Without `has_credentials`, only those of the address are sent, and those of a certificate.
+        """
         if not uri:
             raise NoTrackingUri("models:/")
         self.given = uri
@@ -83,15 +92,19 @@ class Registry:
         self._base = urlunsplit(
             (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")
         )
+        secrets = environ if has_credentials else {}
         try:
-            headers, verify = _token(environ), _verify(environ)
+            own = credentials(secrets, parts.username, parts.password)
+            # An address of http may be redirected to https.
+            context = tls(environ)
         except ValueError as error:
             raise UnusableTrackingUri(self.address, str(error)) from None
+        self._unsupported = "" if own != Credentials() else unsupported(secrets)
         self._http = httpx.Client(
-            auth=_auth(parts.username, parts.password, environ),
-            headers=headers,
+            auth=own.user_password,
+            headers=own.headers,
             timeout=timeout_ms / 1000,
-            verify=verify,
+            verify=context,
             follow_redirects=True,
             max_redirects=3,
         )
@@ -139,14 +152,14 @@ class Registry:
     def artifacts_at(self, place: str) -> Iterator[Registry]:
         """Yield the server that passes files on: this one, or for `HOST:PORT` that one.
 
-        Another server does not get the credentials.
+        Another server does not get user, password or token; the certificates are the same.
         """
-        if not place or place == urlsplit(self._base).netloc:
+        other = f"{urlsplit(self._base).scheme}://{place}"
+        if not place or _server_of(other) == _server_of(self._base):
             yield self
             return
-        scheme = urlsplit(self._base).scheme
-        with Registry(f"{scheme}://{place}", {}, self._timeout_ms) as other:
-            yield other
+        with Registry(other, self._environ, self._timeout_ms, has_credentials=False) as server:
+            yield server
 
     def list_files(self, root: str, about: str) -> list[dict[str, Any]]:
         """Return the entries of a folder behind the server's artifact proxy. Raises as above."""
@@ -197,7 +210,7 @@ class Registry:
         """Raise the error for a status other than 200."""
         status = response.status_code
         if status in (401, 403):
-            raise RegistryDenied(self.address, status)
+            raise RegistryDenied(self.address, status, self._unsupported)
         try:
             found = json.loads(_read(response))
             code, text = (
@@ -227,6 +240,15 @@ class Registry:
         self.close()
 
 
+def _server_of(address: str) -> tuple[str | None, int | None]:
+    """Return host and port; (None, None) for an address that cannot be read."""
+    try:
+        parts = urlsplit(address)
+        return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None, None
+
+
 def _read(response: httpx.Response) -> bytes:
     """Return the body of an answer. Raises ValueError for one that is too large."""
     parts, size = [], 0
@@ -242,40 +264,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "it takes too long"
     return " ".join(str(error).split())[:TEXT_MAX] or type(error).__name__
-
-
-def _auth(
-    user: str | None, password: str | None, environ: Mapping[str, str]
-) -> tuple[str, str] | None:
-    name = environ.get("MLFLOW_TRACKING_USERNAME", "")
-    if name:
-        return name, environ.get("MLFLOW_TRACKING_PASSWORD", "")
-    if environ.get("MLFLOW_TRACKING_TOKEN") or user is None:
-        return None
-    return unquote(user), unquote(password or "")
-
-
-def _token(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the header for a token; user and password come first, as in MLflow's own client.
-
-    Raises ValueError, which does not show the token.
-    """
-    token = environ.get("MLFLOW_TRACKING_TOKEN", "").strip()
-    if not token or environ.get("MLFLOW_TRACKING_USERNAME"):
-        return {}
-    if not (token.isascii() and token.isprintable()):
-        raise ValueError("MLFLOW_TRACKING_TOKEN has characters that no header may have")
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _verify(environ: Mapping[str, str]) -> Any:
-    """Return how certificates are checked. Raises ValueError."""
-    if environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true"):
-        return False
-    if path := environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"):
-        try:
-            return ssl.create_default_context(cafile=path)
-        except OSError as error:
-            reason = f"MLFLOW_TRACKING_SERVER_CERT_PATH {path!r}: {error.strerror or error}"
-            raise ValueError(reason) from None
-    return True

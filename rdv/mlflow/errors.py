@@ -38,9 +38,16 @@ class RegistryDenied(InputFault):
 
     address: str
     status: int
+    unsupported: str = ""
+    """The variable that asks for a kind of access that rdv does not have."""
 
     _text = "the MLflow server at {address} refuses access (HTTP {status})"
-    _hint = "Check MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD."
+
+    def hint(self) -> str:
+        """Say what to check."""
+        if self.unsupported:
+            return f"rdv does not support {self.unsupported}: set MLFLOW_TRACKING_TOKEN."
+        return "Check MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD."
 
 
 class NotInRegistry(InputFault):

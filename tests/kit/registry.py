@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,8 +89,8 @@ class FakeRegistry:
 
 
 @contextmanager
-def fake_registry() -> Iterator[FakeRegistry]:
-    """Serve a registry for the time of a block."""
+def fake_registry(context: ssl.SSLContext | None = None) -> Iterator[FakeRegistry]:
+    """Serve a registry for the time of a block, with TLS if there is a context."""
     registry = FakeRegistry()
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,7 +124,15 @@ def fake_registry() -> Iterator[FakeRegistry]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    registry.url = f"http://127.0.0.1:{server.server_port}"
+    scheme = "http"
+    if context is not None:
+        # The handshake is for the thread of the connection: a client may break it off.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        scheme = "https"
+    registry.url = f"{scheme}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

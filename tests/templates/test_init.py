@@ -177,12 +177,12 @@ def test_training_and_generating_again_gives_the_same(made, trained, tmp_path):
 def fake_training(monkeypatch, code):
     """Replace the training, which the fixture above has run, by a shell script."""
     monkeypatch.setattr(init_module.sys, "executable", "/bin/sh")
-    real = subprocess.run
+    real = init_module.run_program
 
     def run(command, **options):
         return real(["/bin/sh", "-c", code], **options)
 
-    monkeypatch.setattr(init_module.subprocess, "run", run)
+    monkeypatch.setattr(init_module, "run_program", run)
 
 
 SAYS = """echo '{"metric":"AUC","held_out":1,"models":[]}'"""
