@@ -10,7 +10,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeRegressor
 
 from rdv.models import ModelError, ModelNotLoaded, open_model
 from rdv.models.adapters import mlflow as adapter
@@ -76,6 +80,26 @@ def test_a_classifier_gives_its_probability(tmp_path, classifier):
     assert high["label"] == 1
     row = pd.DataFrame([[9, 2]], columns=["amount", "count"])
     assert high["score"] == pytest.approx(classifier.predict_proba(row)[0, 1])
+
+
+@pytest.mark.parametrize("inputs", [INPUTS, INPUTS[::-1]], ids=["same", "turned"])
+def test_a_model_without_names_takes_the_columns_in_the_order_of_the_signature(tmp_path, inputs):
+    values = np.arange(40.0).reshape(20, 2) % 7
+    model = LinearRegression().fit(values, values[:, 0] * 10 + values[:, 1])
+    folder(tmp_path / "fraud", model, inputs)
+    (found,) = predict(tmp_path, {"count": 2, "amount": 5, "more": 1})
+    expected = 52 if inputs == INPUTS else 25
+    assert json.loads(found) == {"value": pytest.approx(expected)}
+
+
+def test_text_beside_numbers_leaves_them_numbers(tmp_path):
+    rows = np.array([["a", 1.0], ["b", 2.0], ["a", 3.0]], object)
+    columns = ColumnTransformer([("text", OneHotEncoder(), [0])], remainder="passthrough")
+    model = make_pipeline(columns, DecisionTreeRegressor()).fit(rows, [1.0, 2.0, 3.0])
+    shop = {"type": "string", "name": "shop", "required": True}
+    folder(tmp_path / "fraud", model, [shop, INPUTS[0]])
+    found = predict(tmp_path, {"shop": "b", "amount": 2}, ["a", 3])
+    assert [json.loads(one) for one in found] == [{"value": 2.0}, {"value": 3.0}]
 
 
 def test_the_columns_are_those_of_the_signature(tmp_path, classifier):

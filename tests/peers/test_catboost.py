@@ -1,4 +1,4 @@
-"""Check .cbm files as models against CatBoost itself, in an environment of its own."""
+"""Check .cbm files as models against CatBoost itself, in the environment of MLflow."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ json.dump(found, sys.stdout)
 def trained(peer_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory):
     """Return the folder of the models, CatBoost's own predictions, and its interpreter."""
     place = tmp_path_factory.mktemp("catboost")
-    python = peer_python("catboost")
+    python = peer_python("mlflow")
     done = subprocess.run(
         [python, "-W", "ignore", "-c", TRAIN], cwd=place, check=True, capture_output=True
     )

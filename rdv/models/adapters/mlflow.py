@@ -274,12 +274,19 @@ class Native:
             raise ImportError(f"{error}; {advice}", name=error.name) from None
         self._signature = signature
         self.columns = signature.columns or self._loaded.columns
+        known = {str(one["name"]) for one in self._loaded.columns or ()}
+        self._goes_by_order = known.isdisjoint(signature.names)
         self.files = [file]
         self.notes = [RUNS_CODE, *_other_version(flavor, about)]
 
     def predict(self, rows: list[Any]) -> Any:
         """Return one result for each row. Raises KeyError, TypeError for rows of another form."""
-        return self._loaded.predict(self._signature.rows(rows))
+        rows = self._signature.rows(rows)
+        if self._goes_by_order and self._signature.names:
+            # The model's own file has no names, or other ones, as Column_0: it was trained on an
+            # array. As in MLflow, the order of the signature's columns counts then.
+            rows = [list(row.values()) for row in rows]
+        return self._loaded.predict(rows)
 
     def close(self) -> None:
         """Release what the model holds."""

@@ -109,7 +109,9 @@ class Estimator:
         import numpy as np
 
         if not isinstance(rows[0], dict):
-            return np.asarray(rows)
+            x = np.asarray(rows)
+            # numpy turns the numbers of a row with a string into strings.
+            return np.asarray(rows, object) if x.ndim > 1 and x.dtype.kind == "U" else x
         if self._names is None:
             raise TypeError("rows are objects, but the model does not know its features' names")
         values = [[row[name] for name in self._names] for row in rows]
