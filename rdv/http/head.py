@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import httptools
@@ -20,6 +20,8 @@ from rdv.http.failure import Failure
 from rdv.http.limits import Limits
 from rdv.http.media import coding_fault, json_fault
 from rdv.http.response import CLOSE, KEEP_ALIVE
+from rdv.http.trace import NAMES, VALUE_AT, VALUE_END, cut_trace, find_trace, read_usual
+from rdv.trace_context import TraceHeaders, read_trace
 
 HEADER = b"x-request-id"
 CHARACTERS_MAX = 128
@@ -109,33 +111,66 @@ class HeadParser:
 
     A client on a kept-alive connection sends the same head again and again, so the last few hundred
     are cached: parsing is a pure function of the bytes. A full cache is emptied, which avoids
-    keeping an order of use.
+    keeping an order of use. Heads of traced clients differ in the values of two headers only, and
+    are cached without these.
     """
 
-    __slots__ = ("_access", "_limits", "remembered")
+    __slots__ = ("_access", "_limits", "_trace_at", "_traced", "remembered")
 
     def __init__(self, limits: Limits, access: Access = ACCEPT_ALL) -> None:
         self._limits = limits
         self._access = access
         self.remembered: dict[bytes, Head] = {}
+        """The heads without a `traceparent`, by their bytes."""
+        self._traced: dict[bytes, Head] = {}
+        self._trace_at = 0
+        """Where the last traced head had its `traceparent`: the next one is likely to be alike."""
 
     def use(self, access: Access) -> None:
         """Check heads by these access rules from now on."""
         self._access = access
-        self.remembered.clear()
+        self._forget()
 
     def change_limits(self, limits: Limits) -> None:
         """Check heads by these limits from now on."""
         self._limits = limits
+        self._forget()
+
+    def _forget(self) -> None:
         self.remembered.clear()
+        self._traced.clear()
+
+    def find_traced(self, raw: bytes) -> tuple[Head, tuple[str, str]] | None:
+        """Return the known head of a traced client, and the two values of `TracedRequest.trace`."""
+        at = find_trace(raw, self._trace_at)
+        if at < 0:
+            return None
+        self._trace_at = at
+        begin, end = at + VALUE_AT, at + VALUE_END
+        head = self._traced.get(raw[:begin] + raw[end:])
+        if head is not None:
+            return head, (raw[begin:end].decode(), "")
+        cut = cut_trace(raw)  # perhaps with a tracestate
+        if cut is None or (head := self._traced.get(cut[0])) is None:
+            return None
+        return head, read_usual(cut[1], cut[2])
+
+    def without_trace(self, raw: bytes, found: Head) -> tuple[Head, tuple[str, str]]:
+        """Return as `find_traced`, for a head that has just been parsed."""
+        headers = dict(found.headers)
+        trace = TraceHeaders(headers.pop(NAMES[0]), headers.pop(NAMES[1], b""))
+        head = replace(found, headers=MappingProxyType(headers))
+        cut = cut_trace(raw)
+        # Where one of the two came twice, the parsed value has both, and the cut only one.
+        if cut is not None and trace == cut[1:]:
+            _remember(self._traced, cut[0], head)
+        return head, read_trace(trace)
 
     def parse(self, raw: bytes) -> Head | Failure:
         """Parse a head: the bytes up to and with its empty line, and nothing before it."""
         found = self._parse(raw)
-        if isinstance(found, Head) and len(raw) <= REMEMBERED_BYTES_MAX:
-            if len(self.remembered) >= REMEMBERED_MAX:
-                self.remembered.clear()
-            self.remembered[raw] = found
+        if isinstance(found, Head) and NAMES[0] not in found.headers:
+            _remember(self.remembered, raw, found)
         return found
 
     def _parse(self, raw: bytes) -> Head | Failure:
@@ -155,6 +190,13 @@ class HeadParser:
         if isinstance(found, Failure):
             return found.with_headers(request_id_lines(collected.lines))
         return found
+
+
+def _remember(known: dict[bytes, Head], raw: bytes, head: Head) -> None:
+    if len(raw) <= REMEMBERED_BYTES_MAX:
+        if len(known) >= REMEMBERED_MAX:
+            known.clear()
+        known[raw] = head
 
 
 class _Collected:

@@ -17,7 +17,8 @@ from rdv.http import failure as fail
 from rdv.http.failure import Failure
 from rdv.http.head import Head, HeadParser, explain
 from rdv.http.limits import Limits
-from rdv.http.request import Request
+from rdv.http.request import Request, TracedRequest
+from rdv.http.trace import NAMES
 
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(;" + _TEXT + rb")?")
@@ -142,8 +143,8 @@ class RequestReader:
 
     __slots__ = (
         "_at", "_body", "_buffer", "_chunked", "_empty_lines", "_expects_continue", "_head",
-        "_heads", "_limits", "_previous", "_probe", "_probed", "failure", "finished", "more",
-        "stage_ns",
+        "_heads", "_limits", "_previous", "_probe", "_probed", "_size", "_trace", "failure",
+        "finished", "more", "stage_ns",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, heads: HeadParser) -> None:
@@ -153,6 +154,8 @@ class RequestReader:
         self._at = 0
         self._head: Head | None = None
         self._previous: Head | None = None  # most clients send the same bytes again
+        self._trace: tuple[str, str] | None = None  # of the request that is being read
+        self._size = 0  # that of its head
         self._body = bytearray()
         self._chunked: ChunkedBody | None = None
         self._probe: httptools.HttpRequestParser | None = None
@@ -197,7 +200,7 @@ class RequestReader:
         self._at = 0
         self.more = True
 
-    def next(self, now_ns: int) -> Request | None:
+    def next(self, now_ns: int) -> Request | None:  # noqa: PLR0911  hot: in one piece
         """Return the next complete request, received at `now_ns`; None when there is none."""
         if not self.more:
             return None
@@ -213,9 +216,11 @@ class RequestReader:
             head = self._find_head(buffer, at)
             if head is None:
                 return None
-            self._previous = head
             self._empty_lines = 0
             at = self._at
+            if self._trace is not None:
+                return self._next_traced(head, at, now_ns)
+            self._previous = head
         self._probe = None
         end = at + head.size
         stop = end + head.length
@@ -227,6 +232,28 @@ class RequestReader:
         if not head.keep_alive:
             self.end()
         return Request(head, buffer[end:stop], now_ns)
+
+    def _next_traced(self, head: Head, at: int, now_ns: int) -> Request | None:
+        """Go on as `next` with a head whose client has sent a `traceparent`."""
+        buffer = self._buffer
+        self._probe = None
+        end = at + self._size
+        stop = end + head.length
+        if stop > len(buffer) or head.length < 0:
+            return self._begin_body(head, end, now_ns)
+        self._at = stop
+        self.more = stop < len(buffer)
+        self.stage_ns = 0
+        if not head.keep_alive:
+            self.end()
+        return self._request(head, buffer[end:stop], now_ns)
+
+    def _request(self, head: Head, body: bytes, now_ns: int) -> Request:
+        trace = self._trace
+        if trace is None:
+            return Request(head, body, now_ns)
+        self._trace = None
+        return TracedRequest(head, body, now_ns, trace)
 
     def _find_head(self, buffer: bytes, at: int) -> Head | None:
         if buffer[at] <= _CR:
@@ -241,11 +268,18 @@ class RequestReader:
         head = self._heads.remembered.get(raw)
         if head is not None:
             return head
-        found = self._heads.parse(raw)
-        if isinstance(found, Failure):
-            self.end(found)
-            return None
-        return found
+        traced = self._heads.find_traced(raw)
+        if traced is None:
+            found = self._heads.parse(raw)
+            if isinstance(found, Failure):
+                self.end(found)
+                return None
+            if NAMES[0] not in found.headers:
+                return found
+            traced = self._heads.without_trace(raw, found)
+        head, self._trace = traced
+        self._size = len(raw)
+        return head
 
     def forget_head(self) -> None:
         """Parse the next head anew, even if it has the same bytes."""
@@ -292,7 +326,7 @@ class RequestReader:
         self.stage_ns = 0
         if not head.keep_alive:
             self.end()
-        return Request(head, bytes(body), now_ns)
+        return self._request(head, bytes(body), now_ns)
 
     def _skip_empty_lines(self, buffer: bytes, at: int) -> int:
         """Skip empty lines before a request (RFC 9112, 2.2); return -1 when no request follows yet.

@@ -10,6 +10,7 @@ import orjson
 from rdv.analysis.dataset.outcomes import KnownTruth
 from rdv.analysis.explain.result import Explanation
 from rdv.rendezvous.messages import result_code
+from rdv.trace_context import caller_of
 
 
 def _as_text(raw: bytes) -> str:
@@ -49,6 +50,9 @@ def _facts(found: Explanation, shown: Shown) -> list[tuple[str, str]]:
         facts.append(("key", request.key))
     if request.x_request_id:
         facts.append(("named", f"{request.x_request_id} by the client (X-Request-Id)"))
+    if (caller := caller_of(request.traceparent)) is not None:
+        sampled = "" if caller.is_sampled else ", not sampled"
+        facts.append(("trace", f"{caller.trace_id}, below span {caller.span_id}{sampled}"))
     if (mark := request.idempotency) is not None:
         facts.append(("once", f"Idempotency-Key {mark.key} of {mark.client}"))
     facts += [("outcome", _outcome(one, shown)) for one in found.outcomes]

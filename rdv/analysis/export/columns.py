@@ -69,6 +69,8 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("deadline_ms", "float", "how long the proxy waits"),
         Column("trace", "bool", "whether the client asked for a trace"),
         Column("x_request_id", "string", "the client's own name for it, of X-Request-Id"),
+        Column("traceparent", "string", "the client's trace and span (W3C Trace Context)"),
+        Column("tracestate", "string", "what belongs to it"),
         Column("idempotency_key", "string", "of Idempotency-Key"),
         Column("idempotency_client", "string", "the client that sent the key: its address"),
         _DATA,

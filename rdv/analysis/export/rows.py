@@ -57,6 +57,8 @@ def input_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
         "deadline_ms": [r.deadline_ms for r in found],
         "trace": [r.trace for r in found],
         "x_request_id": [r.x_request_id or None for r in found],
+        "traceparent": [r.traceparent or None for r in found],
+        "tracestate": [r.tracestate or None for r in found],
         "idempotency_key": [r.idempotency and r.idempotency.key for r in found],
         "idempotency_client": [r.idempotency and r.idempotency.client for r in found],
         "data": [bytes(r.data).decode() for r in found],

@@ -20,9 +20,16 @@ class Batch:
     """Rows that were submitted together. Its parts are asked for one after another."""
 
     def __init__(
-        self, key: Any, rows: Sequence[bytes], now_ns: int, wanted_ns: int, due_ns: int
+        self,
+        key: Any,
+        rows: Sequence[bytes],
+        now_ns: int,
+        wanted_ns: int,
+        due_ns: int,
+        headers: Sequence[tuple[str, str]],
     ) -> None:
         self.key = key
+        self.headers = headers
         self.rows = rows
         self.outcomes: list[Outcome] = [None] * len(rows)
         self.parts: list[tuple[int, int]] = [(0, len(rows))]

@@ -156,17 +156,32 @@ class RemoteModel:
             soonest_ns = min([soonest_ns, *(at for at in opens if at > self._clock_ns())])
         return soonest_ns
 
-    def submit(self, key: object, rows: Sequence[bytes], wanted_ns: int, due_ns: int) -> None:
+    def submit(
+        self,
+        key: object,
+        rows: Sequence[bytes],
+        wanted_ns: int,
+        due_ns: int,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Send a batch; `collect` returns it with its `key`.
 
-        An answer is wanted by `wanted_ns` and of use until `due_ns`.
+        An answer is wanted by `wanted_ns` and of use until `due_ns`. `headers` are sent besides
+        those of the settings, which come first.
         """
         now_ns = self._clock_ns()
         due_ns = min(due_ns, now_ns + self._timeout_ns)
-        batch = Batch(key, rows, now_ns, min(wanted_ns, due_ns), due_ns)
+        batch = Batch(key, rows, now_ns, min(wanted_ns, due_ns), due_ns, self._besides(headers))
         self._batches.append(batch)
         self._hedging.called()
         self._next_part(batch, now_ns)
+
+    def _besides(self, headers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """Return all headers; one of the settings is not sent a second time."""
+        if not headers:
+            return self._headers
+        names = {name.lower() for name, _ in self._headers}
+        return [*self._headers, *(line for line in headers if line[0].lower() not in names)]
 
     def collect(self) -> list[Done]:
         """Go on with all batches; return those that have ended. Never blocks."""
@@ -253,7 +268,7 @@ class RemoteModel:
                 batch.asked_ns = now_ns
                 batch.hedge_ns = self._hedge_ns(now_ns)
             self._send(
-                attempt, message(replica.place, "POST", self._codec.path, self._headers, batch.body)
+                attempt, message(replica.place, "POST", self._codec.path, batch.headers, batch.body)
             )
             return True
         if not batch.attempts and not is_hedge:

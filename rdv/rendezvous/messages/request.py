@@ -87,6 +87,13 @@ class Request(
     invalid: str = ""
     """What of the data does not fit [schema], where `on_invalid = "pass"` lets it pass."""
 
+    traceparent: str = ""
+    """The caller's trace and span (W3C Trace Context), in version 00; empty when it sent none, or
+    one that the standard calls invalid."""
+
+    tracestate: str = ""
+    """What belongs to `traceparent`, passed on as it came, up to 512 bytes."""
+
 
 encode_request: Callable[[Request], bytes] = encode_line
 """Encode it as one line. Thread-safe."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ from rdv.oip.metadata import EXTENSIONS, PLATFORM
 from rdv.oip.tensor import InferResponse, OipError
 from rdv.serve.proxy.oip import Headers, Inference
 from rdv.serve.proxy.proxy import Proxy
+from rdv.trace_context import TraceHeaders, read_trace
 
 _STATUSES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -35,10 +36,11 @@ _STATUSES = {
 class _Call:
     """Represents the client of a call to the proxy, as an HTTP request does for its client."""
 
-    __slots__ = ("client", "connected", "received_ns", "token")
+    __slots__ = ("client", "connected", "received_ns", "token", "trace")
 
-    def __init__(self, client: str) -> None:
+    def __init__(self, client: str, trace: tuple[str, str]) -> None:
         self.client = client
+        self.trace = trace
         self.connected = True
         self.received_ns = SYSTEM_CLOCK.monotonic_ns()
         self.token = ""
@@ -150,7 +152,8 @@ class GrpcServer:
             if not answered.done():
                 answered.set_result(found)
 
-        call = _Call(client_key(_address(context.peer())))
+        trace = _trace_of(context.invocation_metadata() or ())
+        call = _Call(client_key(_address(context.peer())), trace)
         self._calls += 1
         try:
             request = read_infer(message)
@@ -178,6 +181,19 @@ async def _abort(context: Any, error: OipError) -> NoReturn:
     context.set_trailing_metadata((("rdv-code", error.code),))
     await context.abort(_STATUSES.get(error.status, grpc.StatusCode.INTERNAL), error.message)
     raise AssertionError  # abort has raised
+
+
+def _trace_of(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str, str]:
+    """Return the `trace` of a call as `TracedRequest` has it; repeated values are joined."""
+    found: dict[str, bytes] = {}
+    for name, value in metadata:
+        if name in ("traceparent", "tracestate"):
+            text = value if isinstance(value, bytes) else value.encode()
+            found[name] = found[name] + b"," + text if name in found else text
+    if not found:
+        return "", ""
+    values = (found.get(name, b"").strip() for name in ("traceparent", "tracestate"))
+    return read_trace(TraceHeaders(*values))
 
 
 def _address(peer: str) -> str:

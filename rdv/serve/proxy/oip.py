@@ -88,7 +88,7 @@ class Inference:
         """Decide each row of the request, and call `respond` once. Raises OipError.
 
         `asker` is the HTTP request, or stands for the client of another protocol: it has `client`,
-        `connected`, `received_ns` and `token`.
+        `connected`, `received_ns` and `token`, and may have `trace`.
         """
         rows = rows_of(request, self._accepted().decision.http.rows_max)
         keys = keys_of(request, len(rows))
@@ -157,6 +157,7 @@ class RowsRequest:
         self.client: str = asker.client
         self.received_ns: int = asker.received_ns
         self.x_request_id: str = getattr(asker, "x_request_id", "")
+        self.trace: tuple[str, str] = getattr(asker, "trace", ("", ""))
 
     @property
     def connected(self) -> bool:

@@ -26,8 +26,9 @@ from rdv.decision.streams import Streams
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
+from rdv.http.request import TracedRequest
 from rdv.rendezvous.deadlines import GRACE_NS
-from rdv.rendezvous.messages import Request
+from rdv.rendezvous.messages import Idempotency, Request
 from rdv.rendezvous.model_selection import ModelSelection
 from rdv.rendezvous.schedule import Schedule
 from rdv.rendezvous.schedule.cohort import Cohorts
@@ -86,6 +87,23 @@ class _Prepared(NamedTuple):
     body: Body
     wanted: RequestOptions
     invalid: str
+
+
+_Headers = tuple[str, Idempotency | None, str, str]
+"""`x_request_id`, `idempotency`, `traceparent` and `tracestate` of a request."""
+
+_NO_HEADERS: _Headers = ("", None, "", "")
+
+
+def _headers_of(asker: Any) -> _Headers:
+    """Return the headers of a traced request, one with a key, or a row of several."""
+    kind = type(asker)
+    if kind is TracedRequest:
+        return "", None, *asker.trace
+    traceparent, tracestate = getattr(asker, "trace", ("", ""))
+    if kind is KeyedRequest or kind is RowOfMany:
+        return asker.x_request_id, asker.idempotency, traceparent, tracestate
+    return "", None, traceparent, tracestate
 
 
 def bad_input(faults: Sequence[Sequence[Fault]]) -> Failure:
@@ -339,11 +357,10 @@ class Proxy(Answering):
         not_asked: list[str] = []
         if models is not None or not self.model_selection.asks_all:
             not_asked = self.model_selection.not_asked(id_, cohort, models)
-        x_request_id, idempotency = "", None
-        asker: Any = http
-        kind = type(asker)
-        if kind is KeyedRequest or kind is RowOfMany:
-            x_request_id, idempotency = asker.x_request_id, asker.idempotency
+        if type(http) is HttpRequest:
+            x_request_id, idempotency, traceparent, tracestate = _NO_HEADERS
+        else:
+            x_request_id, idempotency, traceparent, tracestate = _headers_of(http)
         return Request(
             id_,
             self._clock.wall_ns(),
@@ -362,6 +379,9 @@ class Proxy(Answering):
             idempotency,
             propensity,
             models is not None and bool(not_asked),
+            "",
+            traceparent,
+            tracestate,
         )
 
     def reopen(self, client: KeyedRequest, request: Request, partition: int, since_ns: int) -> None:

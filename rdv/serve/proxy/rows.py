@@ -36,7 +36,7 @@ class RowOfMany:
     """Is the HTTP request of one row, for the code that answers single requests."""
 
     __slots__ = ("_id", "_many", "_number", "body", "client", "idempotency", "received_ns",
-                 "x_request_id")  # fmt: skip
+                 "trace", "x_request_id")  # fmt: skip
 
     def __init__(self, many: ManyRows, number: int, body: bytes) -> None:
         http = many.http
@@ -44,6 +44,7 @@ class RowOfMany:
         self.client: str = http.client
         self.received_ns: int = http.received_ns
         self.x_request_id: str = getattr(http, "x_request_id", "")
+        self.trace: tuple[str, str] = getattr(http, "trace", ("", ""))
         self.idempotency = None
         """The key belongs to the whole request: the proxy remembers it, the log does not."""
         self._many = many

@@ -22,6 +22,7 @@ from rdv.rendezvous.backlog import REPORT_NS, Refused, Waiting
 from rdv.serve.outbox import CLOSE_S
 from rdv.serve.worker.worker import Worker
 from rdv.stream import TopicPartition
+from rdv.trace_context import child_headers, is_sampled
 
 _NEVER_NS = 2**62
 
@@ -36,13 +37,33 @@ class OverlappingModel(Protocol):
     def fileno(self) -> int: ...
     def unavailable(self) -> Coded: ...
     def next_ns(self) -> int: ...
-    def submit(self, key: object, rows: Sequence[bytes], wanted_ns: int, due_ns: int) -> None: ...
+    def submit(
+        self,
+        key: object,
+        rows: Sequence[bytes],
+        wanted_ns: int,
+        due_ns: int,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None: ...
     def collect(self) -> list[Done]: ...
 
 
 def overlaps(model: Model) -> bool:
     """Return whether the model has the interface of `OverlappingModel`."""
     return hasattr(model, "submit")
+
+
+def trace_of(batch: Sequence[Waiting], model: str) -> tuple[tuple[str, str], ...]:
+    """Return the trace headers of a batch, whose server can belong to one trace only.
+
+    It is that of the first request with a sampled trace, else of the first with a trace. The parent
+    is the span that `rdv.traces` exports for the model.
+    """
+    traced = [one.request for one in batch if one.request.traceparent]
+    if not traced:
+        return ()
+    request = next((one for one in traced if is_sampled(one.traceparent)), traced[0])
+    return child_headers(request.id, model, request.traceparent, request.tracestate)
 
 
 class _Sent:
@@ -98,7 +119,7 @@ class OverlappingWorker(Worker):
         sent = _Sent(batch, now_ns)
         self._sent[id(sent)] = sent
         rows = [bytes(one.request.data) for one in batch]
-        self._remote.submit(id(sent), rows, wanted_ns, due_ns)
+        self._remote.submit(id(sent), rows, wanted_ns, due_ns, trace_of(batch, self._name))
 
     def _times_ns(self, batch: list[Waiting], now_ns: int) -> tuple[int, int]:
         """Return until when an answer is wanted, and until when it is of any use."""

@@ -105,6 +105,7 @@ class Worker:
     ) -> None:
         """`came_back` is called when an evaluation ends after the watchdog has given it up."""
         self._came_back = came_back
+        self._name = name
         self._model = model
         self._backlog = backlog
         self._clock = clock

@@ -134,12 +134,24 @@ _HEADERS = [
 ]
 
 
+_TRACEPARENT = {
+    "name": "traceparent",
+    "in": "header",
+    "description": "The caller's trace (W3C Trace Context). A malformed one is ignored.",
+    "schema": {
+        "type": "string",
+        "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$",
+        "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    },
+}
+
+
 def _decide(facts: Facts) -> Json:
     example: Json = {"data": facts.example}
     return {
         "operationId": "decide",
         "summary": "Ask for one decision, or for several at once",
-        "parameters": _HEADERS,
+        "parameters": [*_HEADERS, _TRACEPARENT],
         "requestBody": {
             "required": True,
             "content": _json({"oneOf": [_ref("Request"), _ref("Rows")]}, example=example),
