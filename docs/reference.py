@@ -26,6 +26,7 @@ from rdv.serve.proxy.answers import TracedAnswer
 from rdv.serve.proxy.intake import Body
 from rdv.serve.proxy.openapi.document import ANSWER, ASKED
 from rdv.decision.console import Console
+from rdv.decision.events import Event
 from rdv.decision.decision import Cohort, Cohorts, Decision
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
@@ -235,8 +236,14 @@ def http_statuses() -> str:
 
 
 def records() -> str:
-    """The records of the four streams of a decision."""
-    kinds = (("input", Request), ("scores", Score), ("results", Result), ("outcomes", Truth))
+    """The records of the streams of a decision."""
+    kinds = (
+        ("input", Request),
+        ("scores", Score),
+        ("results", Result),
+        ("outcomes", Truth),
+        ("control:events and control:commands", Event),
+    )
     return "\n".join(f"### {name}\n\n{_fields(kind)}" for name, kind in kinds)
 
 

@@ -18,6 +18,7 @@ from rdv.codes import (
     DAMAGE_CODES,
     DRILL_CODES,
     EVENT_CODES,
+    EVENT_KINDS,
     HTTP_CODES,
     LINT_CODES,
     REPORT_CODES,
@@ -26,6 +27,7 @@ from rdv.codes import (
     DamageCode,
     DrillCode,
     EventCode,
+    EventKind,
     HttpCode,
     LintCode,
     ReportCode,
@@ -92,6 +94,11 @@ def codes_table() -> str:
         "`about`, which is the file, process or model.\n"
     )
     parts.append(rows("code", "meaning", ((f"`{c}`", m) for c, m in EVENT_CODES.items())))
+    parts.append(
+        "## Of an event: `kind` in `rdv events`, in `control:events` and `control:commands`\n\n"
+        "Its `code` is that of trouble, else the kind again.\n"
+    )
+    parts.append(rows("kind", "meaning", ((f"`{c}`", m) for c, m in EVENT_KINDS.items())))
     for title, codes in FINDINGS:
         parts.append(f"## Of {title}\n")
         parts.append(rows("code", "meaning", ((f"`{c}`", m) for c, m in codes.items())))
@@ -122,6 +129,7 @@ def test_every_code_has_a_sentence():
     assert set(get_args(ReportCode)) == set(REPORT_CODES)
     assert set(get_args(HttpCode)) == set(HTTP_CODES)
     assert set(get_args(EventCode)) == set(EVENT_CODES)
+    assert set(get_args(EventKind)) == set(EVENT_KINDS)
     assert set(get_args(DamageCode)) == set(DAMAGE_CODES)
     assert set(get_args(DrillCode)) == set(DRILL_CODES)
     assert set(get_args(LintCode)) == set(LINT_CODES)

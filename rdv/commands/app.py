@@ -23,6 +23,7 @@ from rdv.commands.exits import (
 from rdv.commands.lazy import Lazy, LazyGroup
 from rdv.errors import RdvError
 from rdv.native import NATIVE
+from rdv.system.command_line import set_command_line
 
 
 class RootGroup(LazyGroup):
@@ -43,6 +44,10 @@ class RootGroup(LazyGroup):
         "status": Lazy(
             "rdv.commands.status:status",
             "Show which processes run, which models answer, and how fast.",
+        ),
+        "events": Lazy(
+            "rdv.commands.events:events",
+            "Show what happened: restarts, edits, promotions, refusals, in one time line.",
         ),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
         "schedule": Lazy(
@@ -126,6 +131,7 @@ def make_root() -> Any:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code. Errors caused by the user are shown, not raised."""
     given = sys.argv[1:] if arguments is None else arguments
+    set_command_line(["rdv", *given])
     as_json = "--json" in given
     try:
         outcome = make_root().main(arguments, prog_name="rdv", standalone_mode=False)

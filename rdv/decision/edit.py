@@ -25,10 +25,12 @@ from rdv.decision.errors import (
     ModelNotFound,
     ScheduleNotFound,
 )
+from rdv.decision.events import Event, record_command, text_hash
 from rdv.decision.load import load_decision, parse_decision, read_text, schedule_names
 from rdv.decision.model import ModelConfig
 from rdv.decision.schedules import read_schedule_text
 from rdv.decision.text import model_lines, toml_key, toml_value
+from rdv.system.command_line import command_line
 from rdv.system.disk import Disk
 from rdv.system.faults import faults
 from rdv.system.file_lock import FileLock
@@ -54,7 +56,7 @@ def set_live_schedule(directory: str, name: str) -> Decision:
     with locked(directory):
         text = read_text(directory)
         meant = _table(text, directory) | {"schedule": name}
-        return _replace(directory, "schedule", with_schedule(text, name), meant)
+        return _replace(directory, "schedule", text, with_schedule(text, name), meant)
 
 
 def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
@@ -70,6 +72,7 @@ def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
     with locked(directory):
         if read_schedule_text(path) != old:
             raise EditRefused(path, name, "it has been edited meanwhile")
+        note_edit(directory, path, f"schedule {name}", old, new)
         write_text(path, new)
 
 
@@ -85,6 +88,7 @@ def add_schedule(directory: str, name: str, text: str) -> None:
             if read_schedule_text(path) == text:
                 return
             raise EditRefused(path, name, "there is another schedule of this name")
+        note_edit(directory, path, f"schedule {name}", "", text)
         with faults(path, "write"):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             replace_file(path, text.encode(), 0o644, durable=True)
@@ -99,6 +103,7 @@ def remove_schedule(directory: str, name: str, text: str) -> None:
     with locked(directory), faults(path, "remove"):
         try:
             if toml_text.read(path) == text:
+                note_edit(directory, path, f"schedule {name}", text, "")
                 os.unlink(path)
         except (FileNotFoundError, toml_text.NotToml):
             return
@@ -126,7 +131,7 @@ def set_cohort(directory: str, name: str, share: float, schedule: str) -> Decisi
             table = cohorts[name] | table
             new = with_share(text, name, share)
         meant = old | {"cohorts": cohorts | {name: table}}
-        return _replace(directory, f"cohorts.{name}", new, meant)
+        return _replace(directory, f"cohorts.{name}", text, new, meant)
 
 
 def remove_cohort(directory: str, name: str) -> Decision:
@@ -141,7 +146,8 @@ def remove_cohort(directory: str, name: str) -> Decision:
         if name not in cohorts:
             return load_decision(directory, {})
         meant = old | {"cohorts": {key: cohorts[key] for key in cohorts if key != name}}
-        return _replace(directory, f"cohorts.{name}", without_table(text, "cohorts", name), meant)
+        new = without_table(text, "cohorts", name)
+        return _replace(directory, f"cohorts.{name}", text, new, meant)
 
 
 def _schedule_path(directory: str, name: str) -> str:
@@ -162,7 +168,7 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
         values = toml_text.parse("\n".join(table))["models"][name]
         old = _table(text, directory)
         meant = old | {"models": old.get("models", {}) | {name: values}}
-        return _replace(directory, f"models.{name}", with_table(text, table), meant)
+        return _replace(directory, f"models.{name}", text, with_table(text, table), meant)
 
 
 def remove_model(directory: str, name: str) -> Decision:
@@ -174,7 +180,8 @@ def remove_model(directory: str, name: str) -> Decision:
             raise ModelNotFound(directory, name, known)
         old = _table(text, directory)
         meant = old | {"models": {key: old["models"][key] for key in known if key != name}}
-        return _replace(directory, f"models.{name}", without_table(text, "models", name), meant)
+        new = without_table(text, "models", name)
+        return _replace(directory, f"models.{name}", text, new, meant)
 
 
 def _table(text: str, directory: str) -> Table:
@@ -183,8 +190,8 @@ def _table(text: str, directory: str) -> Table:
     return toml_text.parse(text)
 
 
-def _replace(directory: str, key: str, new: str | None, meant: Table) -> Decision:
-    """Replace the file if the new text has the intended values, and no others."""
+def _replace(directory: str, key: str, old: str, new: str | None, meant: Table) -> Decision:
+    """Replace the text `old` of the file if the new one has the intended values, and no others."""
     path = os.path.join(directory, FILE_NAME)
     try:
         is_meant = new is not None and _full(toml_text.parse(new)) == _full(meant)
@@ -196,8 +203,23 @@ def _replace(directory: str, key: str, new: str | None, meant: Table) -> Decisio
         parse_decision(new, path)
     except InvalidDecision as error:
         raise InvalidDecision("command", error.key, error.reason, error.suggestion) from None
+    note_edit(directory, path, key, old, new)
     write_text(path, new)
     return load_decision(directory, {})
+
+
+def note_edit(directory: str, path: str, what: str, old: str, new: str) -> None:
+    """Record which command replaces the text of a file, before it does; empty: there is none.
+
+    The directory's lock must be held.
+    """
+    if old == new:
+        return
+    before, after = (text_hash(text) if text else "" for text in (old, new))
+    did = "removes" if not new else "adds" if not old else "edits"
+    message = f"{command_line()} {did} {what} in {os.path.relpath(path, directory)}"
+    event = Event(kind="file_edited", message=message, about=path, before=before, after=after)
+    record_command(directory, event)
 
 
 def _full(table: Table) -> Table:

@@ -3,8 +3,8 @@
 Every (topic, partition) has one writing process: a proxy has its own topic in `input` and in
 `outcomes` and two in `results`, a model has one in `scores`, and a server writes the partitions
 that it serves. So a process that is stopped while it holds a partition's lock delays no other
-process. (`rdv outcome` has a topic too, for any number of short-lived processes, which can only
-delay each other.)
+process. (`rdv outcome` and the commands that edit files have a topic each too, for any number of
+short-lived processes, which can only delay each other.)
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ SCALING_TOPIC = "scaling"
 """In `control`: how many instances of a model there are, and why. Written by the supervisor."""
 
 EVENTS_TOPIC = "events"
-"""In `control`: trouble that the supervisor has reported in its log, with its code."""
+"""In `control`: what the supervisor has done and seen (`rdv.decision.events`)."""
+
+COMMANDS_TOPIC = "commands"
+"""In `control`: what commands have changed. They write it while they hold the directory's lock."""
 
 CLI_TOPIC = "cli"
 """In `outcomes`: those that `rdv outcome` has recorded. A proxy's are in its own topic."""

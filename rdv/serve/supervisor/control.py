@@ -15,10 +15,19 @@ from typing import Any
 import msgspec
 
 from rdv.clock import Clock
-from rdv.coded import Coded, ShowLine
+from rdv.coded import ShowLine
 from rdv.decision import Decision
+from rdv.decision.events import Event, encode_event
 from rdv.errors import RdvError
-from rdv.rendezvous.topology import EVENTS_TOPIC, MODELS_TOPIC, SCALING_TOPIC, STATUS_TOPIC
+from rdv.rendezvous.topology import (
+    COMMANDS_TOPIC,
+    EVENTS_TOPIC,
+    MODELS_TOPIC,
+    SCALING_TOPIC,
+    STATUS_TOPIC,
+)
+from rdv.serve.supervisor.authors import Authors
+from rdv.serve.supervisor.happenings import DiskWatch
 from rdv.status.lines import (
     NOT_LOADED,
     SILENT_NS,
@@ -69,13 +78,15 @@ class Control:
         since = Recent(SILENT_NS // 1_000_000)
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
-        for topic in (MODELS_TOPIC, SCALING_TOPIC, EVENTS_TOPIC):
+        for topic in (MODELS_TOPIC, SCALING_TOPIC, EVENTS_TOPIC, COMMANDS_TOPIC):
             self._stream.make_topic(topic)  # now: later the loop must not wait for it
         self._recorded: dict[str, bool] = {}
         self._unrecorded: dict[str, tuple[bool, str]] = {}
         """States of models that are to be recorded, with the codes of why they are down."""
         self._events: deque[bytes] = deque(maxlen=EVENTS_MAX)
         """Events that are to be recorded."""
+        self.authors = Authors(self._stream)
+        self._disk = DiskWatch()
         self._failed: set[str] = set()
         self._read_fault = ""
         """The last read error, so that it is reported once and not at every poll."""
@@ -172,17 +183,23 @@ class Control:
             "monotonic_ns": self._clock.monotonic_ns(),
         }
 
-    def event(self, found: Coded) -> None:
-        """Record trouble; what cannot be written is tried again, the latest EVENTS_MAX of it."""
-        line = {"code": found.code, "message": found.text, "about": found.about, **self._now()}
-        self._events.append(msgspec.json.encode(line) + b"\n")
+    def event(self, event: Event) -> None:
+        """Record an event; what cannot be written is tried again, the latest EVENTS_MAX of it."""
+        self._events.append(encode_event(msgspec.structs.replace(event, **self._now())))
         self._write_events()
+
+    def disk_line(self, name: str, line: str) -> None:
+        """Handle a line of a process, which may say that the disk is full."""
+        if (event := self._disk.line(name, line, self._clock.monotonic_ns())) is not None:
+            self.event(event)
 
     def _write_events(self) -> None:
         if self._events:
             with contextlib.suppress(RdvError):
                 self._producer.send_many(EVENTS_TOPIC, [*self._events], wait_ms=LOCK_WAIT_MS)
                 self._events.clear()
+        if not self._events and (event := self._disk.look(self._clock.monotonic_ns())) is not None:
+            self.event(event)
 
     def models_elsewhere(self) -> set[str]:
         """Return the models with a live worker now, declared or not (`rdv model run`)."""
@@ -210,5 +227,6 @@ class Control:
         self._timer.cancel()
         self._loop.remove_reader(self._status.fileno())
         self._status.close()
+        self.authors.close()
         self._producer.close()
         self._stream.close()

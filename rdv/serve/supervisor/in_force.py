@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+import msgspec
+
+from rdv import toml_text
 from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import ShowLine
 from rdv.decision import Decision
@@ -15,9 +18,14 @@ from rdv.decision.accepted import (
     changed_keys,
     identity_of,
     publish,
+    read_published,
     undeclared_models,
 )
+from rdv.decision.changes import changes_of, refusal_of
+from rdv.decision.events import Event, text_hash
 from rdv.decision.files import Stamps
+from rdv.decision.load import read_text
+from rdv.errors import RdvError
 from rdv.serve.supervisor.plan import Part, parts
 from rdv.serve.supervisor.scaler import Scaler
 
@@ -35,7 +43,13 @@ class InForce:
         self.absent: Callable[[str], None] = lambda _: None
         """Called with models that a schedule names and that do not run: requests do not wait."""
         self.show = show
-        self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, show)
+        self.record: Callable[[Event], None] = lambda _: None
+        """Records an event."""
+        self.announce: Callable[[Event], None] = lambda event: self.show(event.message)
+        """Shows and records an event."""
+        self.author: Callable[[str], Event | None] = lambda _: None
+        """Returns the event of the command that has written a text, by its hash."""
+        self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, self._scaled)
         self._stamps = Stamps()
         self._published: Accepted | None = None
         self._revision = 0
@@ -55,7 +69,7 @@ class InForce:
         Raises SystemFaults if the settings cannot be published: they are not in force then.
         """
         if self._published is None:
-            self._publish(self.accepted)
+            self._publish_first()
         elif not self._take_over():
             return self._parts
         self.scaler.update(self.decision)
@@ -80,16 +94,56 @@ class InForce:
             self._publish(now)
         for fault in now.faults:
             if fault not in before.faults:
-                self.show(f"{fault.text}; nothing is changed by it", fault.code, fault.about)
+                text = f"{fault.text}; nothing is changed by it"
+                self.announce(self._with_author(refusal_of(fault._replace(text=text)), now))
         for key in now.pending:
             if key not in before.pending:
-                self.show(f"{key} has changed: that takes effect at the next start")
+                text = f"{key} has changed: that takes effect at the next start"
+                waits = Event(kind="settings_waiting", message=text, about=key)
+                self.announce(self._with_author(waits, now))
         self._warn_of_undeclared(before, now)
         if not now.is_same(before):
             self._revision += 1
             if changed := _changes(before, now):
                 self.show(f"in force now: {', '.join(changed)}")
+            for event in changes_of(before, now):
+                self.record(self._with_author(event, now))
         return is_ours
+
+    def _publish_first(self) -> None:
+        """Publish the settings at the start; record what was edited since they were served last."""
+        try:
+            before = read_published(self.decision.directory)
+        except RdvError:  # it has never been served
+            before = self.accepted
+        self._publish(self.accepted)
+        for event in changes_of(before, self.accepted):
+            text = f"edited while it was not served: {event.message}"
+            found = msgspec.structs.replace(event, message=text)
+            self.record(self._with_author(found, self.accepted))
+        for fault in self.accepted.faults:
+            self.record(self._with_author(refusal_of(fault), self.accepted))
+
+    def _with_author(self, event: Event, now: Accepted) -> Event:
+        """Return the event with the command that has made the edit, if one has."""
+        name = os.path.basename(event.about).removesuffix(".toml")
+        try:
+            if event.about == now.decision.schedule_path(name) and event.after:
+                text = now.texts[name]
+            elif event.about == now.decision.schedule_path(name):
+                text = toml_text.read(event.about)
+            else:
+                text = read_text(now.decision.directory)
+        except (RdvError, OSError, KeyError, toml_text.NotToml):
+            text = ""
+        found = self.author(text_hash(text))
+        if found is None:
+            return msgspec.structs.replace(event, by="an edit")
+        return msgspec.structs.replace(event, by=found.by, user=found.user, pid=found.pid)
+
+    def _scaled(self, line: str) -> None:
+        model = line.partition(":")[0]
+        self.announce(Event(kind="scaled", message=line, about=model, model=model))
 
     def _with_environment(self, accepted: Accepted) -> Accepted:
         """Mark `env` as pending for proxies that run; models are replaced, so that it is live."""

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
 from rdv.clock import SYSTEM_CLOCK
-from rdv.coded import Coded
 from rdv.decision import Decision
+from rdv.decision.events import Event, kind_of
 from rdv.decision.files import watched_files
 from rdv.decision.streams import prepare_streams
 from rdv.decision.watching import Watch
@@ -22,6 +23,7 @@ from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
 from rdv.serve.supervisor.digester import NAME as DIGESTS
 from rdv.serve.supervisor.digester import Digester
+from rdv.serve.supervisor.happenings import Troubles, started_event, stopped_event
 from rdv.serve.supervisor.in_force import InForce
 from rdv.serve.supervisor.leftovers import clear_in_background, run_marker
 from rdv.serve.supervisor.plan import Part, Role
@@ -69,18 +71,28 @@ class _Outputs:
             name: read_made_of(decision.directory, name).version for name in decision.models
         }
         """The versions that models were last seen in."""
+        self._troubles = Troubles()
         self.all_settled = log.all_settled
 
     def child_line(self, part: Part, line: str) -> None:
         self._log.child_line(part.name, line)
+        self.control.disk_line(part.name, line)
         if part.role == "mlflow" and (found := _CODED.fullmatch(line)):
-            self.control.event(Coded(found["code"], found["text"], part.name))
+            self._record(found["code"], found["text"], part.name)
 
     def own_line(self, line: str, code: str = "", about: str = "") -> None:
         """Show a line; trouble, which has a code, is recorded in `control:events` as well."""
         self._log.own_line(line, code, about)
         if code:
-            self.control.event(Coded(code, line, about))
+            self._record(code, line, about)
+
+    def own_event(self, event: Event) -> None:
+        """Show an event in the log, and record it in `control:events`."""
+        self._log.own_line(event.message, event.code, event.about)
+        self.control.event(event)
+
+    def _record(self, code: str, text: str, about: str) -> None:
+        self.control.event(Event(kind=kind_of(code), code=code, message=text, about=about))
 
     def reported(self, line: StatusLine, *, is_new: bool) -> None:
         """Show that a model whose process is ready now runs in another version than before."""
@@ -91,6 +103,8 @@ class _Outputs:
                 text = f"{line.model}: version {before} → {version}"
                 self.own_line(text, "model_version_changed", line.model)
             self._versions[line.model] = version
+        for event in self._troubles.changes(line):
+            self.control.event(event)
 
     def model_state(self, model: str, *, is_up: bool, code: str = "") -> None:
         self.control.model_state(model, is_up=is_up, own_pids=list(self.own_pids()), code=code)
@@ -157,12 +171,10 @@ async def _run(
     digester = _digester(starter, decision, log)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, reap)
-    for signum, text in _STOPPING.items():
-        loop.add_signal_handler(signum, _stop, supervisor, log, text)
+    signals = _stop_on_signals(loop, supervisor, log)
     if in_force is not None:
-        in_force.elsewhere = control.models_elsewhere
-        in_force.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
-        in_force.show = outputs.own_line
+        _connect(in_force, outputs)
+        control.event(started_event(decision()))
     watch = _watch(loop, decision, supervisor, outputs, makes_streams=in_force is not None)
     watch.start()
     clear_in_background(decision().directory, log.own_line)
@@ -176,11 +188,41 @@ async def _run(
     finally:
         watch.stop()
         digester.stop()
-        if in_force is not None and demand is not None:
-            in_force.scaler.close()
-            demand.close()
+        _disconnect(in_force, demand)
+        if in_force is not None:
+            control.event(stopped_event(decision(), signals, sys.exception()))
         control.close()
     return supervisor.is_to_begin_again
+
+
+def _stop_on_signals(
+    loop: asyncio.AbstractEventLoop, supervisor: Supervisor, log: Log
+) -> list[str]:
+    """Stop on each of these signals; return the list that gets the names of those received."""
+    received: list[str] = []
+
+    def stop(signum: signal.Signals, text: str) -> None:
+        received.append(signum.name)
+        log.own_line(text)
+        supervisor.stop()
+
+    for signum, text in _STOPPING.items():
+        loop.add_signal_handler(signum, stop, signum, text)
+    return received
+
+
+def _connect(in_force: InForce, outputs: _Outputs) -> None:
+    control = outputs.control
+    in_force.elsewhere = control.models_elsewhere
+    in_force.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
+    in_force.show, in_force.record = outputs.own_line, control.event
+    in_force.announce, in_force.author = outputs.own_event, control.authors.of
+
+
+def _disconnect(in_force: InForce | None, demand: Demand | None) -> None:
+    if in_force is not None and demand is not None:
+        in_force.scaler.close()
+        demand.close()
 
 
 def _digester(starter: Starter, decision: Callable[[], Decision], log: Log) -> Digester:
@@ -241,11 +283,6 @@ def _start_scaling(
     scaler.update(decision)
     scaler.start(Callbacks(pids, changed, record, is_down, demand.lag), demand)
     return demand
-
-
-def _stop(supervisor: Supervisor, log: Log, text: str) -> None:
-    log.own_line(text)
-    supervisor.stop()
 
 
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: str) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from rdv.clock import Clock
+from rdv.decision.events import TEXT_CHARS_MAX, Event, kind_of
 from rdv.errors import RdvError, SystemFault
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.serve.process import HANGS, NEVER, OUT_OF_MEMORY
@@ -77,6 +80,9 @@ class Outputs(Protocol):
 
     def child_line(self, part: Part, line: str) -> None: ...
     def own_line(self, line: str, code: str = "", about: str = "", /) -> None: ...
+    def own_event(self, event: Event, /) -> None:
+        """Show the message of an event, and record the event."""
+
     def model_state(self, model: str, *, is_up: bool, code: str = "") -> None: ...
     def all_settled(self, missing: list[str]) -> None:
         """Report once that everything runs, except what is `missing`."""
@@ -95,6 +101,10 @@ class Running:
     """It is a successor that has not come up yet: it has one attempt."""
     exit_code: int = 0
     """Of its last end."""
+    last_line: str = ""
+    """The last line that it has written that is not indented, as in a traceback."""
+    has_ended: bool = False
+    """Whether it has ended unasked since it was ready last."""
     retry: asyncio.TimerHandle | None = None
     waits: bool = False
     """Its model cannot be loaded: it is started again when its part or a library changes."""
@@ -161,6 +171,31 @@ def why_ended(part: Part, exit_code: int) -> str:
     if part.role == "worker":
         return _MODEL_ENDS.get(exit_code, "part_ended")
     return "part_ended"
+
+
+def _end_event(running: Running, why: str, text: str, pid: int, retry_ms: float | None) -> Event:
+    """Return the event of a process's end; None for `retry_ms` if it waits for an edit."""
+    running.has_ended = True
+    part, code = running.part, running.exit_code
+    last_line, running.last_line = running.last_line, ""
+    return Event(
+        kind=kind_of(why),
+        code=why,
+        message=text,
+        about=part.name,
+        model=part.model,
+        pid=pid,
+        exit_code=code if code >= 0 else None,
+        signal=_signal_name(code),
+        last_line=last_line,
+        retry_ms=retry_ms,
+    )
+
+
+def _signal_name(code: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name if code < 0 else ""
+    return str(-code)
 
 
 class Supervisor:
@@ -272,10 +307,21 @@ class Supervisor:
                 running.is_ready = True
                 running.restarts = became_ready(running.restarts)
                 running.settled.set()
-                self._outputs.own_line(f"{name} is ready (process {pid})")
+                self._ready_again(running, f"{name} is ready (process {pid})")
                 self._publish_model(running.part)
                 return True
         return False
+
+    def _ready_again(self, running: Running, text: str) -> None:
+        """Show that a process is ready; that is an event if it had ended before."""
+        if not running.has_ended:
+            self._outputs.own_line(text)
+            return
+        running.has_ended = False
+        part, pid = running.part, 0 if running.child is None else running.child.pid
+        self._outputs.own_event(
+            Event(kind="process_back", message=text, about=part.name, model=part.model, pid=pid)
+        )
 
     def pids(self) -> dict[int, str]:
         """Return the processes that run now, and their names."""
@@ -293,13 +339,19 @@ class Supervisor:
         try:
             running.child = self._launch(
                 part,
-                lambda line: self._outputs.child_line(part, line),
+                lambda line: self._line(running, line),
                 lambda code: self._ended(running, describe(code), code),
             )
         except OSError as error:
             self._ended(running, error.strerror or str(error))
 
+    def _line(self, running: Running, line: str) -> None:
+        self._outputs.child_line(running.part, line)
+        if line and not line[0].isspace():
+            running.last_line = line[:TEXT_CHARS_MAX]
+
     def _ended(self, running: Running, how: str, exit_code: int = 0) -> None:
+        pid = 0 if running.child is None else running.child.pid
         if exit_code == NEVER and running.child is not None:
             name, pid = running.part.name, running.child.pid
             self._refused[name] = _Refused(running.part, library_signs(), pid)
@@ -319,21 +371,22 @@ class Supervisor:
             self.stop()
             return
         if exit_code == NEVER:
-            self._await_change(running, f"{name} ended")
+            self._await_change(running, f"{name} ended", pid)
             return
         after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
-        self._outputs.own_line(f"{name} ended ({how}); started again {after}", why, name)
+        text = f"{name} ended ({how}); started again {after}"
+        self._outputs.own_event(_end_event(running, why, text, pid, delay_ms))
         if not delay_ms:
             self._start(running)
             return
         loop = asyncio.get_running_loop()
         running.retry = loop.call_later(delay_ms / 1000, self._start, running)
 
-    def _await_change(self, running: Running, what: str) -> None:
+    def _await_change(self, running: Running, what: str, pid: int = 0) -> None:
         """Leave a process as it is: it cannot start until its model's file or settings change."""
         part = running.part
         text = f"{what} ({describe(NEVER)}); it waits for a change of {part.made_of or part.name}"
-        self._outputs.own_line(text, why_ended(part, NEVER), part.name)
+        self._outputs.own_event(_end_event(running, why_ended(part, NEVER), text, pid, None))
         running.waits = True
         running.settled.set()
         self._publish_model(running.part, "model_not_loaded")
@@ -430,7 +483,9 @@ class Supervisor:
             await self._leave(old)
         elif not self._stopping.is_set():
             text = f"{part.name}: the new version does not start; the old one stays"
-            self._outputs.own_line(text, "successor_not_ready", part.name)
+            found = _end_event(new, "successor_not_ready", text, 0, None)
+            kind = kind_of(why_ended(part, new.exit_code)) if new.exit_code else "trouble"
+            self._outputs.own_event(msgspec.structs.replace(found, kind=kind))
             self._running[part.name] = old
             # As it is now: only a further edit is another attempt.
             old.part = part

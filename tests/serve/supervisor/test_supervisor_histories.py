@@ -76,6 +76,9 @@ class World:
     def own_line(self, line, code="", about=""):
         self.words.append(line)
 
+    def own_event(self, event):
+        self.words.append(event.message)
+
     def model_state(self, model, *, is_up, code=""):
         if self.models.get(model) is not is_up:
             self.models[model] = is_up

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from rdv.decision.events import Event
 from rdv.decision.streams import Streams
 from rdv.errors import RdvError
 from rdv.rendezvous.backlog import Backlog
@@ -237,6 +238,9 @@ class Outputs:
 
     def own_line(self, line: str, code: str = "", about: str = "") -> None:
         self._world.note("%s", line)
+
+    def own_event(self, event: Event) -> None:
+        self._world.note("%s", event.message)
 
     def model_state(self, model: str, *, is_up: bool, code: str = "") -> None:
         self.control.model_state(model, is_up=is_up, own_pids=list(self.supervisor.pids()))

@@ -1,0 +1,103 @@
+"""Events that the supervisor derives: its own start and stop, and trouble in status lines."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+
+import rdv
+from rdv.codes import EventKind
+from rdv.decision import Decision
+from rdv.decision.events import Event, kind_of, user_name
+from rdv.errors import RdvError
+from rdv.status.lines import SILENT_NS, StatusLine
+from rdv.system.command_line import command_line
+
+_FULL = tuple(os.strerror(code).lower() for code in (errno.ENOSPC, errno.EDQUOT))
+NAMES_MAX = 1_000
+"""How many processes are kept, the newest."""
+
+
+def started_event(decision: Decision) -> Event:
+    """Return the event of a start of `rdv serve`."""
+    return Event(
+        kind="serve_started",
+        message=f"rdv serve {rdv.__version__} starts (process {os.getpid()})",
+        about=decision.directory,
+        by=command_line(),
+        user=user_name(),
+        pid=os.getpid(),
+    )
+
+
+def stopped_event(decision: Decision, signals: Sequence[str], error: BaseException | None) -> Event:
+    """Return the event of an end of `rdv serve`: by a signal, or because of an error."""
+    signal = signals[0] if signals else ""
+    if isinstance(error, RdvError):
+        why = error.text()
+    elif error is not None:
+        why = f"{type(error).__name__}: {error}"
+    else:
+        why = signal or "all processes are started again"
+    return Event(
+        kind="serve_stopped",
+        message=f"rdv serve stops: {why}",
+        about=decision.directory,
+        pid=os.getpid(),
+        signal=signal,
+    )
+
+
+class Troubles:
+    """Notices in status lines that the trouble of a process begins, changes or is over."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, str] = {}
+        """By process, the code of its trouble now; empty: none."""
+
+    def changes(self, line: StatusLine) -> Iterator[Event]:
+        """Yield an event if a process reports another trouble than before."""
+        code = line.trouble_code
+        before = self._codes.pop(line.name, "")
+        self._codes[line.name] = code
+        while len(self._codes) > NAMES_MAX:
+            del self._codes[next(iter(self._codes))]
+        if code in (before, "model_not_loaded"):  # the end of its process says that
+            return
+        if before == "model_unavailable":
+            yield _event("breaker_closed", "", "its server is asked again", line)
+        elif before:
+            yield _event("trouble_over", "", f"{before} is over", line)
+        if code:
+            yield _event(kind_of(code), code, line.trouble, line)
+
+
+def _event(kind: EventKind, code: str, text: str, line: StatusLine) -> Event:
+    message = f"{line.name}: {text}"
+    return Event(
+        kind=kind, code=code, message=message, about=line.name, model=line.model, pid=line.pid
+    )
+
+
+class DiskWatch:
+    """Notices that the disk is full, by what processes report, and that it is not any more."""
+
+    def __init__(self) -> None:
+        self._reported_ns: int | None = None
+        """When a process has last reported it; None while the disk is not full."""
+
+    def line(self, name: str, line: str, now_ns: int) -> Event | None:
+        """Return an event if a line of a process says first that the disk is full."""
+        text = line.lower()
+        if not any(phrase in text for phrase in _FULL):
+            return None
+        is_new, self._reported_ns = self._reported_ns is None, now_ns
+        return Event(kind="disk_full", message=f"{name}: {line}", about=name) if is_new else None
+
+    def look(self, now_ns: int) -> Event | None:
+        """Return an event if no process has reported it for a while. Call it after a write."""
+        if self._reported_ns is None or now_ns - self._reported_ns < SILENT_NS:
+            return None
+        self._reported_ns = None
+        return Event(kind="disk_free", message="records can be written again")

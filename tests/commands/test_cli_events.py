@@ -1,0 +1,128 @@
+"""Check that `rdv events` tells what happened to a decision that is really served."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(90)]
+
+MODEL = """
+version = "1"
+
+def predict(rows):
+    return [{"score": 0.5} for row in rows]
+"""
+
+
+@pytest.fixture
+def tell(rdv):
+    """Return the events of the decision, of some kinds."""
+
+    def tell(*kinds: str, about: str = "") -> list[dict]:
+        options = [word for kind in kinds for word in ("--kind", kind)]
+        rows = rdv("events", "fraud", "--json", *options).rows()
+        return [row for row in rows if about in row.get("about", "")]
+
+    return tell
+
+
+def test_a_decision_tells_who_changed_what_and_why_a_process_ended(rdv, serve, start, tell):
+    served = serve()
+    (started,) = tell("serve_started")
+    assert started["by"].startswith("rdv serve fraud")
+    assert started["pid"] == served.process.pid
+
+    # A process that is killed, and one that ends with an error.
+    killed = served.pid("logit-0")
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: tell("process_back", about="logit-0"))
+    (ended,) = tell("process_ended", about="logit-0")
+    assert (ended["signal"], ended["pid"], ended["model"]) == ("SIGKILL", killed, "logit")
+    assert "exit_code" not in ended
+
+    # A command changes the live schedule: the supervisor names it.
+    before = rdv("schedule", "ls", "fraud", "--json").rows()
+    names = {row["schedule"]: row["hash"] for row in before}
+    assert rdv("schedule", "use", "fraud", "fast-first").code == 0
+    wait_until(lambda: tell("schedule_changed"))
+    (changed,) = tell("schedule_changed")
+    assert changed["by"] == "rdv schedule use fraud fast-first"
+    assert changed["user"]
+    assert changed["before"] == f"production@{names['production']}"
+    assert changed["after"] == f"fast-first@{names['fast-first']}"
+    (edited,) = tell("file_edited")
+    assert edited["by"] == changed["by"]
+    assert edited["before"] != edited["after"]
+
+    # An edit by hand has no command; one that cannot be used says why.
+    file = Path("fraud/rdv.toml")
+    good = file.read_text()
+    file.write_text(good.replace("[http]", "[http]\nrows_max = 7", 1))
+    wait_until(lambda: tell("settings_changed"))
+    (changed,) = tell("settings_changed")
+    assert "http.rows_max 100 → 7" in changed["message"]
+    assert changed["by"] == "an edit"
+    file.write_text(good.replace("[http]", "[http]\nrows_max = -1", 1))
+    wait_until(lambda: tell("settings_refused"))
+    (refused,) = tell("settings_refused")
+    assert refused["code"] == "invalid_decision"
+    assert "rows_max" in refused["message"]
+    file.write_text(good)
+    schedule = Path("fraud/schedules/fast-first.toml")
+    text = schedule.read_text()
+    schedule.write_text("sla_ms = 'none'")
+    wait_until(lambda: tell("schedule_refused"))
+    schedule.write_text(text)
+
+    # Models come and go.
+    Path("fraud/models/extra.py").write_text(MODEL)
+    added = rdv("model", "add", "fraud", "extra", "--path", "models/extra.py")
+    assert added.code == 0, added.err
+    wait_until(lambda: tell("model_added"))
+    (found,) = tell("model_added")
+    assert found["by"].startswith("rdv model add fraud extra")
+    served.until("extra-0 is ready")
+    Path("fraud/models/extra.py").write_text("import nothing_of_this_name\n")
+    wait_until(lambda: tell("model_not_loaded", about="extra-0"))
+    found = tell("model_not_loaded", about="extra-0")[0]
+    assert "nothing_of_this_name" in found["last_line"]
+    assert found["code"] == "successor_not_ready"
+    text = file.read_text()
+    file.write_text(text.replace("[models.extra]", "[models.extra]\nretired = true"))
+    wait_until(lambda: tell("model_paused"))
+    assert rdv("model", "rm", "fraud", "extra").code == 0
+    wait_until(lambda: tell("model_removed"))
+    (found,) = tell("model_removed")
+    assert found["by"] == "rdv model rm fraud extra"
+
+    # The time line follows, survives the end, and tells what was edited meanwhile.
+    follower = start("events", "fraud", "-f", "--kind", "serve_started", "--kind", "serve_stopped")
+    assert json.loads(follower.stdout.readline())["kind"] == "serve_started"
+    assert served.end() == 0
+    stopped = json.loads(follower.stdout.readline())
+    assert (stopped["kind"], stopped["signal"]) == ("serve_stopped", "SIGTERM")
+    assert rdv("schedule", "use", "fraud", "production").code == 0
+    assert tell("file_edited")[-1]["by"] == "rdv schedule use fraud production"
+    times = [row["time_ns"] for row in tell()]
+    assert times == sorted(times)
+    assert len({row["id"] for row in tell()}) == len(times)
+    serve()
+    (_, changed) = tell("schedule_changed")
+    assert changed["by"] == "rdv schedule use fraud production"
+    assert "while it was not served" in changed["message"]
+
+
+def test_a_decision_that_was_never_served_has_no_events(rdv, decision):
+    found = rdv("events", "fraud")
+    assert (found.code, found.out) == (3, "")
+    assert "has never been served" in found.err
+    assert rdv("events", "nowhere").code == 3
+    wrong = rdv("events", "fraud", "--kind", "nonsense")
+    assert wrong.code == 2
+    assert "process_ended" in wrong.err
