@@ -151,12 +151,15 @@ def test_codes_of_errors_are_unique():
 
 
 def test_every_http_error_has_its_listed_status():
-    """Each `Failure(status, code, …)` in the source is in the list with that status."""
+    """Each `Failure(status, code, …)`, and each OipError with both, is in the list like that."""
     found = set()
     for path, call in calls():
-        if code_of_call(call) != "Failure" or len(call.args) < 2:
+        if code_of_call(call) == "Failure" and len(call.args) >= 2:
+            status, code = call.args[:2]
+        elif code_of_call(call) == "OipError" and len(call.args) == 3:
+            _, status, code = call.args
+        else:
             continue
-        status, code = call.args[:2]
         if isinstance(code, ast.Constant):
             found.add(code.value)
             if isinstance(status, ast.Constant):

@@ -30,6 +30,9 @@ _PREFLIGHT_SECONDS = b"600"
 
 Lines = tuple[tuple[bytes, bytes], ...]
 
+_EXPOSED = b"X-Request-Id, Retry-After, Idempotency-Replayed, Inference-Header-Content-Length"
+"""The headers of answers that the scripts of a page may read."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -172,7 +175,7 @@ def _cors_lines(origin: bytes, headers: Mapping[bytes, bytes]) -> Lines:
     lines = [(b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin")]
     method = headers.get(b"access-control-request-method")
     if method is None:
-        lines.append((b"Access-Control-Expose-Headers", b"X-Request-Id, Retry-After"))
+        lines.append((b"Access-Control-Expose-Headers", _EXPOSED))
         return tuple(lines)
     if _METHOD.fullmatch(method):
         lines.append((b"Access-Control-Allow-Methods", method))

@@ -152,7 +152,7 @@ class Connection(Ending):
     def give_up(self, failure: Failure) -> None:
         """Answer the first pending request in place of the application, and end."""
         forgotten = self._pending[0]
-        self._pending[0] = refused(failure.with_headers(forgotten.head.refusal_lines()))
+        self._pending[0] = refused(forgotten.head.refusal(failure))
         forgotten.carrier = None
         self._hub.departures.gone(forgotten)
         self._render()
@@ -220,7 +220,7 @@ class Connection(Ending):
         hub.loop.call_exception_handler(context)
         if request.answer is None:
             lines = request_id_lines(request.headers.items())
-            request.fail(fail.internal_error().with_headers(lines))
+            request.fail(fail.internal_error().said_at(request.target).with_headers(lines))
 
     def _render(self) -> None:
         pending, out, hub = self._pending, self._out, self._hub

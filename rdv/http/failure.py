@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -10,9 +11,11 @@ import orjson
 from rdv.codes import HttpCode
 from rdv.errors import InputFault, UsageFault
 
+_OIP_TARGET = re.compile(rb"(https?://[^/?]*)?/v2(?![^/?])", re.IGNORECASE)
+
 _AGAIN = ((b"Retry-After", b"1"),)
 
-_IDENTITY = ((b"Accept-Encoding", b"identity"),)
+_CODINGS = ((b"Accept-Encoding", b"gzip, deflate"),)
 
 
 def error_body(code: HttpCode, message: str, **fields: Any) -> bytes:
@@ -37,9 +40,17 @@ class Failure:
     message: str
     fields: dict[str, Any] = field(default_factory=dict)
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    is_text: bool = False
+    """The body is `{"error": "…", "code": "…"}`, the form of the Open Inference Protocol."""
 
     def body(self) -> bytes:
+        if self.is_text:
+            return orjson.dumps({"error": self.message, "code": self.code})
         return error_body(self.code, self.message, **self.fields)
+
+    def said_at(self, target: bytes) -> Self:
+        """Return a copy in the form that the clients of this target read."""
+        return replace(self, is_text=True) if _OIP_TARGET.match(target) else self
 
     def with_headers(self, lines: tuple[tuple[bytes, bytes], ...]) -> Self:
         """Return a copy with further header lines."""
@@ -102,9 +113,13 @@ def target_too_long(limit: int) -> Failure:
 
 
 def content_coding_unknown(coding: bytes) -> Failure:
-    message = "the body is encoded: send it as it is, without Content-Encoding"
+    message = "the Content-Encoding is unknown: send gzip, deflate, or the body as it is"
     fields = {"content_encoding": coding}
-    return Failure(415, "content_coding_unknown", message, fields, _IDENTITY)
+    return Failure(415, "content_coding_unknown", message, fields, _CODINGS)
+
+
+def malformed_coding(coding: str, reason: str) -> Failure:
+    return Failure(400, "malformed_request", f"the body is not valid {coding}: {reason}")
 
 
 def expectation_failed(expect: bytes) -> Failure:

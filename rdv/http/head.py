@@ -16,9 +16,10 @@ import httptools
 from rdv.http import failure as fail
 from rdv.http.access import ACCEPT_ALL, Access, Lines
 from rdv.http.authority import Authority, parse_authority
+from rdv.http.coding import coding_of
 from rdv.http.failure import Failure
 from rdv.http.limits import Limits
-from rdv.http.media import coding_fault, json_fault
+from rdv.http.media import json_fault
 from rdv.http.response import CLOSE, KEEP_ALIVE
 from rdv.http.trace import NAMES, VALUE_AT, VALUE_END, cut_trace, find_trace, read_usual
 from rdv.trace_context import TraceHeaders, read_trace
@@ -100,10 +101,15 @@ class Head:
     """Why a body that comes with this head is not accepted as JSON."""
     client: str = ""
     """The client that a trusted proxy names; counts only if the peer is one."""
+    coding: bytes = b""
+    """The content coding of the body; empty when it has none, or there is no body."""
+    is_direct: bool = True
+    """The body is as long as `length` says, and needs no decoding."""
 
-    def refusal_lines(self) -> Lines:
-        """Return the header lines of a refusal by the server itself."""
-        return self.cors + request_id_lines(self.headers.items())
+    def refusal(self, failure: Failure) -> Failure:
+        """Return a refusal by the server itself as this request's client is to get it."""
+        lines = self.cors + request_id_lines(self.headers.items())
+        return failure.said_at(self.target).with_headers(lines)
 
 
 class HeadParser:
@@ -188,7 +194,8 @@ class HeadParser:
             return fail.malformed("the request line is not complete")
         found = check(raw, collected, self._limits, self._access)
         if isinstance(found, Failure):
-            return found.with_headers(request_id_lines(collected.lines))
+            lines = request_id_lines(collected.lines)
+            return found.said_at(collected.target).with_headers(lines)
         return found
 
 
@@ -248,9 +255,10 @@ def check(raw: bytes, head: _Collected, limits: Limits, access: Access) -> Head 
     cors = access.judge(path, headers, authorities)
     if isinstance(cors, Failure):
         return cors
-    length = _body_length(method, headers, limits.body_bytes_max, recent=recent)
-    if isinstance(length, Failure):
-        return length.with_headers(cors)
+    body = _body(method, headers, limits.body_bytes_max, recent=recent)
+    if isinstance(body, Failure):
+        return body.with_headers(cors)
+    length, coding = body
     return Head(
         raw,
         len(raw),
@@ -267,6 +275,8 @@ def check(raw: bytes, head: _Collected, limits: Limits, access: Access) -> Head 
         cors,
         json_fault(headers),
         access.forwarded(headers),
+        coding,
+        length >= 0 and not coding,
     )
 
 
@@ -285,19 +295,20 @@ def _line_fault(raw: bytes, head: _Collected, limits: Limits) -> Failure | None:
     return None
 
 
-def _body_length(
+def _body(
     method: str, headers: dict[bytes, bytes], body_bytes_max: int, *, recent: bool
-) -> int | Failure:
-    """Return as `body_length`; also refuse unknown content codings and expectations."""
+) -> tuple[int, bytes] | Failure:
+    """Return the length and the content coding of the body; also refuse unknown expectations."""
     length = body_length(method, headers, body_bytes_max, recent=recent)
     if isinstance(length, Failure):
         return length
-    if length and (fault := coding_fault(headers)) is not None:
-        return fault
+    coding = coding_of(headers) if length else b""
+    if isinstance(coding, Failure):
+        return coding
     expect = headers.get(b"expect")
     if recent and expect is not None and expect.lower() != b"100-continue":
         return fail.expectation_failed(expect)
-    return length
+    return length, coding
 
 
 def body_length(

@@ -1,4 +1,4 @@
-"""Checks media types and content codings of bodies (RFC 9110, 8.3 and 8.4). Pure."""
+"""Checks media types of bodies (RFC 9110, 8.3). Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rdv.http import failure as fail
 from rdv.http.failure import Failure
 
 JSON_TYPE = "application/json"
@@ -73,14 +72,6 @@ def json_fault(headers: Mapping[bytes, bytes]) -> Failure | None:
     if charset.lower() not in _UTF_8:
         return _refused(shown, f"JSON is UTF-8: send it without {shown.partition(';')[2].strip()}")
     return None
-
-
-def coding_fault(headers: Mapping[bytes, bytes]) -> Failure | None:
-    """Return why the content coding of a body is not accepted; None when it has none."""
-    coding = headers.get(b"content-encoding", b"")
-    if all(name.strip(b" \t").lower() in (b"", b"identity") for name in coding.split(b",")):
-        return None
-    return fail.content_coding_unknown(coding)
 
 
 def _refused(content_type: str, message: str) -> Failure:

@@ -3,7 +3,7 @@
 The reader finds the end of a head itself and passes the whole head to httptools. So it can stop
 after any request (httptools cannot be paused), heads can be cached, every limit is exact, and the
 way in which the network splits the bytes makes no difference. A chunked body is decoded strictly
-(RFC 9112, 7.1).
+(RFC 9112, 7.1), and a compressed one decompressed: applications see neither.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import Enum, auto
 import httptools
 
 from rdv.http import failure as fail
+from rdv.http.coding import decompressed
 from rdv.http.failure import Failure
 from rdv.http.head import Head, HeadParser, explain
 from rdv.http.limits import Limits
@@ -224,7 +225,7 @@ class RequestReader:
         self._probe = None
         end = at + head.size
         stop = end + head.length
-        if stop > len(buffer) or head.length < 0:
+        if stop > len(buffer) or not head.is_direct:
             return self._begin_body(head, end, now_ns)
         self._at = stop
         self.more = stop < len(buffer)
@@ -239,7 +240,7 @@ class RequestReader:
         self._probe = None
         end = at + self._size
         stop = end + head.length
-        if stop > len(buffer) or head.length < 0:
+        if stop > len(buffer) or not head.is_direct:
             return self._begin_body(head, end, now_ns)
         self._at = stop
         self.more = stop < len(buffer)
@@ -289,7 +290,7 @@ class RequestReader:
         """Discard all buffered bytes and ignore further ones."""
         if self.failure is None and failure is not None:
             head = self._head
-            self.failure = failure if head is None else failure.with_headers(head.refusal_lines())
+            self.failure = failure if head is None else head.refusal(failure)
         self.finished = True
         self.more = False
         self._buffer, self._at, self._head = b"", 0, None
@@ -320,13 +321,20 @@ class RequestReader:
             self._at = stop
             if len(body) < head.length:
                 return None
+        whole = bytes(body)
+        if head.coding:
+            plain = decompressed(whole, head.coding, self._limits.body_bytes_max)
+            if isinstance(plain, Failure):
+                self.end(plain)
+                return None
+            whole = plain
         self._head = self._chunked = None
         self._body = bytearray()
         self.more = self._at < len(self._buffer)
         self.stage_ns = 0
         if not head.keep_alive:
             self.end()
-        return self._request(head, bytes(body), now_ns)
+        return self._request(head, whole, now_ns)
 
     def _skip_empty_lines(self, buffer: bytes, at: int) -> int:
         """Skip empty lines before a request (RFC 9112, 2.2); return -1 when no request follows yet.

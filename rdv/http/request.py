@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from rdv.http.coding import COMPRESSED_BYTES_MIN, compressed, wanted_coding
 from rdv.http.failure import AnsweredTwice, Failure
 from rdv.http.head import Head
 from rdv.http.response import CLOSE, JSON, Headers, head_parts
@@ -44,7 +45,8 @@ class Carrier(Protocol):
 class Request:
     """Represents a complete request. It belongs to its server's loop: answer it from there, once.
 
-    `body` is the whole body while it is needed: it may be dropped once there is an answer.
+    `body` is the whole body, decompressed, while it is needed: it may be dropped once there is an
+    answer.
     `received_ns` is when its last byte came, on the monotonic clock.
     """
 
@@ -115,9 +117,17 @@ class Request:
         return self.head.headers.get(name, default)
 
     def respond(
-        self, status: int, body: bytes = b"", *, content_type: bytes = JSON, headers: Headers = ()
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        content_type: bytes = JSON,
+        headers: Headers = (),
+        may_compress: bool = False,
     ) -> None:
         """Answer, now or later, from any callback of the server's loop; never waits.
+
+        With `may_compress` a large body is compressed if the client's Accept-Encoding asks for it.
 
         Harmless when the client has gone. Answers of one connection go out in the order of its
         requests, whatever the order of these calls. Raises AnsweredTwice, and InvalidHeader for a
@@ -125,6 +135,11 @@ class Request:
         """
         if self.answer is not None:
             raise AnsweredTwice(self.method, self.target)
+        if may_compress and len(body) >= COMPRESSED_BYTES_MIN:
+            headers = (*headers, (b"Vary", b"Accept-Encoding"))
+            if coding := wanted_coding(self.header(b"accept-encoding")):
+                body = compressed(body, coding)
+                headers = (*headers, (b"Content-Encoding", coding))
         if headers or content_type is not JSON:
             headers = tuple(headers)
             head_parts(status, 0, content_type, headers, b"", b"")

@@ -3,7 +3,7 @@
 A decision looks like one model: its schedules are the model's versions, each row of the tensors is
 a request, and each field of the answers is an output tensor. `rest` has the JSON form with the
 binary tensor extension, `grpc_messages` the messages of gRPC; both become an `InferRequest` and
-come from an `InferResponse`. It does not depend on the rest of rdv.
+come from an `InferResponse`. Of the rest of rdv it knows only the rule for JSON (`rdv.payload`).
 
 Source: https://github.com/kserve/open-inference-protocol and Triton's binary_data extension.
 """

@@ -21,6 +21,7 @@ from rdv.oip.tensor import (
     Parameters,
     Tensor,
     WantedOutput,
+    check_extensions,
     check_values,
     from_binary,
     text_of,
@@ -29,6 +30,8 @@ from rdv.oip.tensor import (
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
+HEALTH_SERVICE = "grpc.health.v1.Health"
+"""The service of gRPC's own health checks, as Kubernetes asks."""
 
 _P = "map InferParameter"
 _MESSAGES: dict[str, str] = {
@@ -45,6 +48,12 @@ _MESSAGES: dict[str, str] = {
     "ModelMetadataResponse": "name 1 string, versions 2 list string, platform 3 string, "
     "inputs 4 list ModelMetadataResponse.TensorMetadata, "
     "outputs 5 list ModelMetadataResponse.TensorMetadata",
+    "RepositoryIndexRequest": "repository_name 1 string, ready 2 bool",
+    "RepositoryIndexResponse.ModelIndex": "name 1 string, version 2 string, state 3 string, "
+    "reason 4 string",
+    "RepositoryIndexResponse": "models 1 list RepositoryIndexResponse.ModelIndex",
+    "HealthCheckRequest": "service 1 string",
+    "HealthCheckResponse": "status 1 int32",
     "InferParameter": "bool_param 1 one bool, int64_param 2 one int64, string_param 3 one string, "
     "double_param 4 one double, uint64_param 5 one uint64",
     "InferTensorContents": "bool_contents 1 list bool, int_contents 2 list int32, "
@@ -73,8 +82,26 @@ METHODS = (
     "ModelReady",
     "ServerMetadata",
     "ModelMetadata",
-    "ModelInfer",
+    "RepositoryIndex",
 )
+"""The methods that are served beside ModelInfer; RepositoryIndex is Triton's."""
+
+NOT_SERVED = {
+    "ModelStreamInfer": "streaming",
+    "ModelConfig": "model configuration",
+    "ModelStatistics": "statistics",
+    "RepositoryModelLoad": "model control",
+    "RepositoryModelUnload": "model control",
+    "SystemSharedMemoryStatus": "shared memory",
+    "SystemSharedMemoryRegister": "shared memory",
+    "SystemSharedMemoryUnregister": "shared memory",
+    "CudaSharedMemoryStatus": "shared memory",
+    "CudaSharedMemoryRegister": "shared memory",
+    "CudaSharedMemoryUnregister": "shared memory",
+    "TraceSetting": "trace",
+    "LogSettings": "logging",
+}
+"""The other methods of Triton's service, and the extensions that they belong to."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _NAMES = ("bool", "int32", "int64", "uint32", "uint64", "float", "double", "string", "bytes")
@@ -147,20 +174,26 @@ def read_infer(message: Any) -> InferRequest:
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise OipError(f"{len(raw)} raw_input_contents for {len(message.inputs)} inputs")
+    parameters = _parameters(message.parameters)
+    check_extensions("the request", parameters)
     inputs: list[Tensor] = []
     for number, given in enumerate(message.inputs):
-        shape = tuple(given.shape)
+        shape, own = tuple(given.shape), _parameters(given.parameters)
+        check_extensions(f"input {given.name!r}", own)
         if raw:
             values = from_binary(given.name, given.datatype, shape, raw[number])
         else:
             values = check_values(given.name, given.datatype, shape, _contents(given))
-        inputs.append(
-            Tensor(given.name, given.datatype, shape, values, _parameters(given.parameters))
-        )
-    outputs = [WantedOutput(output.name) for output in message.outputs]
+        inputs.append(Tensor(given.name, given.datatype, shape, values, own))
+    outputs = [_wanted(output) for output in message.outputs]
     # tritonclient reads raw contents only; a client that sends typed contents gets typed ones.
     is_binary = bool(raw) or not message.inputs
-    return InferRequest(inputs, message.id, _parameters(message.parameters), outputs, is_binary)
+    return InferRequest(inputs, message.id, parameters, outputs, is_binary)
+
+
+def _wanted(output: Any) -> WantedOutput:
+    check_extensions(f"output {output.name!r}", _parameters(output.parameters))
+    return WantedOutput(output.name)
 
 
 def _contents(given: Any) -> list[Any]:

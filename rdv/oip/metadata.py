@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rdv.oip.rows import DATA, RESULT, field_tensors
 
 EXTENSIONS = ("binary_tensor_data",)
+"""The extensions that are served as a whole, which the server's metadata names."""
 PLATFORM = "rdv"
 
 _DATATYPES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "string": "BYTES"}

@@ -19,13 +19,16 @@ from rdv.oip.tensor import (
     Parameters,
     Tensor,
     WantedOutput,
+    check_extensions,
     check_values,
     count_of,
     datatype_of,
     flatten,
     from_binary,
     to_binary,
+    unusable,
 )
+from rdv.payload import UnusableJson, check_numbers_and_depth, unreadable
 
 LENGTH_HEADER = b"inference-header-content-length"
 TENSORS_MAX = 10_000
@@ -58,11 +61,14 @@ def read_request(raw: bytes, length_header: bytes | None) -> InferRequest:
     """Parse the body of an inference request. Raises OipError."""
     text, binary = _split(raw, length_header)
     try:
+        check_numbers_and_depth(text)
         body = _decode(text)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except UnusableJson as error:
+        raise unusable("the body", error) from None
+    except msgspec.ValidationError as error:
         raise OipError(f"the body does not fit: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise OipError(f"the body is not JSON: {error}", code="malformed_json") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise unusable("the body", unreadable(text, error)) from None
     if len(body.inputs) > TENSORS_MAX or len(body.outputs) > TENSORS_MAX:
         raise OipError(f"at most {TENSORS_MAX:,} tensors are taken")
     inputs: list[Tensor] = []
@@ -71,6 +77,7 @@ def read_request(raw: bytes, length_header: bytes | None) -> InferRequest:
         inputs.append(tensor)
     if binary:
         raise OipError(f"{len(binary):,} bytes are left behind the binary data of the inputs")
+    check_extensions("the request", body.parameters)
     is_binary = _flag(body.parameters, "binary_data_output", where="the request") or False
     outputs = [_wanted(output) for output in body.outputs]
     return InferRequest(inputs, body.id, body.parameters, outputs, is_binary)
@@ -90,6 +97,7 @@ def _split(raw: bytes, length_header: bytes | None) -> tuple[bytes, memoryview]:
 def _tensor(given: _Input, binary: memoryview) -> tuple[Tensor, memoryview]:
     """Return an input, and what is left of the binary data."""
     name, shape = given.name, tuple(given.shape)
+    check_extensions(f"input {name!r}", given.parameters)
     datatype_of(name, given.datatype)
     count_of(name, shape)
     size = given.parameters.get("binary_data_size")
@@ -109,8 +117,7 @@ def _tensor(given: _Input, binary: memoryview) -> tuple[Tensor, memoryview]:
 
 
 def _wanted(output: _Output) -> WantedOutput:
-    if output.parameters.get("classification"):
-        raise OipError(f"output {output.name!r}: the classification extension is not served")
+    check_extensions(f"output {output.name!r}", output.parameters)
     is_binary = _flag(output.parameters, "binary_data", where=f"output {output.name!r}")
     return WantedOutput(output.name, is_binary)
 

@@ -14,14 +14,13 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import orjson
 
-from rdv.oip.tensor import InferRequest, OipError, Tensor
+from rdv.oip.tensor import InferRequest, OipError, Tensor, unusable
+from rdv.payload import UnusableJson, check_json
 
 DATA, KEY = "data", "rdv_key"
 RESULT = "result"
-_is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def rows_of(request: InferRequest, rows_max: int) -> list[bytes]:
@@ -97,11 +96,13 @@ def _parts(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
 
 def _json_text(number: int, text: Any) -> bytes:
     """Return the JSON of a row that was given as text. Raises OipError for anything else."""
+    what = f"input {DATA!r}: row {number}"
+    if text is None:
+        raise OipError(f"{what} is null, no text with JSON")
     try:
-        raw = str(text).encode()
-        return bytes(_is_json(raw))
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise OipError(f"input {DATA!r}: row {number} is not JSON: {error}") from None
+        return check_json(text.encode())
+    except UnusableJson as error:
+        raise unusable(what, error) from None
 
 
 FACTS = (

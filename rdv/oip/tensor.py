@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from rdv.payload import UnusableJson
+
 Parameter = str | int | float | bool
 Parameters = dict[str, Parameter]
 
@@ -28,13 +30,18 @@ class OipError(Exception):
         self.message, self.status, self.code = message, status, code
 
 
+def unusable(what: str, error: UnusableJson) -> OipError:
+    """Return the refusal of a text that is not JSON, or not JSON that rdv takes."""
+    return OipError(error.said_of(what), 400 if error.kind == "malformed_json" else 422, error.kind)
+
+
 class Datatype(NamedTuple):
     """Describes a datatype: its kind of values, and its form in binary data."""
 
     kind: str
     """bool, int, float or bytes."""
     code: str
-    """The code of `array`, or of `struct` for FP16; empty for BYTES."""
+    """The code of `array`, or of `struct` for FP16; empty for BF16 and BYTES."""
     size: int
     low: int = 0
     high: int = 0
@@ -57,6 +64,7 @@ DATATYPES: dict[str, Datatype] = {
     "INT32": _int("i", 4, signed=True),
     "INT64": _int("q", 8, signed=True),
     "FP16": Datatype("float", "e", 2),
+    "BF16": Datatype("float", "", 2),
     "FP32": Datatype("float", "f", 4),
     "FP64": Datatype("float", "d", 8),
     "BYTES": Datatype("bytes", "", 0),
@@ -103,6 +111,32 @@ class InferResponse:
     id: str
     outputs: list[Tensor]
     parameters: Parameters = field(default_factory=dict)
+
+
+def check_extensions(where: str, parameters: Parameters) -> None:
+    """Refuse the parameters of extensions that are not served. Raises OipError.
+
+    To ignore one of them would be a wrong answer: the data, or its order, would be another.
+    """
+    for name, extension in _EXTENSIONS.items():
+        if parameters.get(name):
+            raise not_served(extension, f"{where} has the parameter {name}")
+
+
+def not_served(extension: str, what: str) -> OipError:
+    """Return the refusal of an extension of the protocol."""
+    message = f"the {extension} extension of the protocol is not served here: {what}"
+    return OipError(message, 501, "extension_not_served")
+
+
+_EXTENSIONS = {
+    "shared_memory_region": "shared memory",
+    "sequence_id": "sequence",
+    "sequence_start": "sequence",
+    "sequence_end": "sequence",
+    "classification": "classification",
+}
+"""The extension that each of these parameters belongs to."""
 
 
 def datatype_of(name: str, datatype: str) -> Datatype:
@@ -187,6 +221,8 @@ def from_binary(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> l
     values: list[Any]
     if kind.code == "e":
         values = list(struct.unpack(f"<{count}e", raw))
+    elif datatype == "BF16":
+        values = _of_bfloat16(raw)
     else:
         numbers = array(kind.code)
         numbers.frombytes(raw)
@@ -196,6 +232,17 @@ def from_binary(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> l
     if kind.kind == "float":
         return [value if math.isfinite(value) else None for value in values]
     return [value != 0 for value in values] if kind.kind == "bool" else values
+
+
+def _of_bfloat16(raw: bytes) -> list[float]:
+    """Return the values of bfloat16s: each is the upper half of the bits of a float."""
+    wide = bytearray(2 * len(raw))
+    wide[2::4], wide[3::4] = raw[0::2], raw[1::2]
+    values = array("f")
+    values.frombytes(wide)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()
 
 
 def _texts(name: str, count: int, raw: bytes) -> list[str]:

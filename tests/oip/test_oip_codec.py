@@ -40,11 +40,23 @@ def columns(draw):
             found[name] = (datatype, draw(st.lists(st.text(), min_size=count, max_size=count)))
             continue
         raw = draw(st.binary(min_size=8 * count, max_size=8 * count))
-        values = np.frombuffer(raw, "u1").astype("?") if datatype == "BOOL" else None
-        if values is None:
+        if datatype == "BOOL":
+            values = np.frombuffer(raw, "u1").astype("?")
+        elif datatype == "BF16":
+            values = (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
+        else:
             values = np.frombuffer(raw, NUMPY[datatype])
         found[name] = (datatype, values[:count].tolist())
     return found
+
+
+def packed(datatype, values):
+    """Return the binary data of values, by NumPy."""
+    if datatype == "BYTES":
+        return texts(values)
+    if datatype == "BF16":
+        return (np.array(values, "<f4").view("<u4") >> 16).astype("<u2").tobytes()
+    return np.array(values, NUMPY[datatype]).tobytes()
 
 
 def plain(value):
@@ -62,8 +74,7 @@ def body_of(given_columns, *, binary):
     for name, (datatype, values) in given_columns.items():
         entry = {"name": name, "shape": [len(values), 1], "datatype": datatype}
         if binary:
-            raw = texts(values) if datatype == "BYTES" else np.array(values, NUMPY[datatype])
-            parts.append(raw if isinstance(raw, bytes) else raw.tobytes())
+            parts.append(packed(datatype, values))
             entry["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             entry["data"] = [[plain(value)] for value in values]
@@ -91,14 +102,11 @@ def test_grpc_has_the_same_rows(given_columns, raw):
         "UINT8": "uint", "UINT16": "uint", "UINT32": "uint", "UINT64": "uint64", "FP32": "fp32",
         "FP64": "fp64", "BYTES": "bytes",
     }  # fmt: skip
-    raw = raw or any(datatype == "FP16" for datatype, _ in given_columns.values())
+    raw = raw or any(datatype in ("FP16", "BF16") for datatype, _ in given_columns.values())
     for name, (datatype, values) in given_columns.items():
         tensor = message.inputs.add(name=name, datatype=datatype, shape=[len(values), 1])
         if raw:
-            content = texts(values) if datatype == "BYTES" else np.array(values, NUMPY[datatype])
-            message.raw_input_contents.append(
-                content if isinstance(content, bytes) else content.tobytes()
-            )
+            message.raw_input_contents.append(packed(datatype, values))
         else:
             typed = [v.encode() for v in values] if datatype == "BYTES" else values
             getattr(tensor.contents, f"{fields[datatype]}_contents").extend(typed)
@@ -165,7 +173,20 @@ def test_the_forms_of_rows():
     ("inputs", "message"),
     [
         ([], "there are no inputs"),
-        ([tensor("a", "BF16", [1], [1])], "datatype 'BF16'"),
+        ([tensor("a", "FP8", [1], [1])], "datatype 'FP8'"),
+        ([tensor("a", "fp32", [1], [1])], "datatype 'fp32'"),
+        ([tensor("data", "BYTES", [1], [None])], "row 0 is null"),
+        ([tensor("data", "BYTES", [1], ['{"a": NaN}'])], "NaN is not JSON; send null"),
+        ([tensor("data", "BYTES", [1], ['{"a": 1e999}'])], "too large for a double"),
+        ([tensor("data", "BYTES", [1], [f"[{2**64}]"])], "not within -2^63 to 2^64-1"),
+        ([tensor("data", "BYTES", [1], ["[" * 101 + "]" * 101])], "nested more than 100 deep"),
+        ([tensor("a", "FP64", [1], [2**64 - 1]), tensor("a", "INT8", [1], [1])], "same name"),
+        ([tensor("a", "INT64", [1], [2**63])], "no INT64"),
+        ([tensor("a", "UINT64", [1], [-1])], "no UINT64"),
+        (
+            [{**tensor("a", "FP32", [1], None), "parameters": {"shared_memory_region": "r"}}],
+            "shared memory extension of the protocol is not served",
+        ),
         ([tensor("a", "INT8", [1], [128])], "no INT8"),
         ([tensor("a", "INT8", [1], [1.5])], "no INT8"),
         ([tensor("a", "INT8", [1], [True])], "no INT8"),
@@ -188,6 +209,31 @@ def test_the_forms_of_rows():
 def test_what_is_refused(inputs, message):
     with pytest.raises(OipError) as caught:
         rows(*inputs)
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "message"),
+    [
+        (b'{"inputs": [{"data": [NaN]}]}', 400, "malformed_json", "NaN is not JSON; send null"),
+        (b'{"inputs": [{"data": [-Infinity]}]}', 400, "malformed_json", "send null"),
+        (b'{"inputs": [{"data": [1e999]}]}', 422, "number_out_of_range", "too large"),
+        (b'{"inputs": [{"data": [%d]}]}' % 10**30, 422, "number_out_of_range", "2^64-1"),
+        (b"\xff\xfe{", 400, "malformed_json", "UTF-16"),
+        (b'{"inputs": ' + b"[" * 200, 422, "nested_too_deeply", "deep"),
+        (b'{"inputs": [], "parameters": {"sequence_id": 7}}', 501, "extension_not_served",
+         "the sequence extension"),
+        (b'{"inputs": [], "outputs": [{"name": "a", "parameters": {"classification": 2}}]}', 501,
+         "extension_not_served", "the classification extension"),
+        (b'{"inputs": [], "outputs": [{"name": "a", "parameters": {"shared_memory_region": "r"}}]}',
+         501, "extension_not_served", "the shared memory extension"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_refused_of_a_body(body, status, code, message):
+    with pytest.raises(OipError) as caught:
+        read_request(body, None)
+    assert (caught.value.status, caught.value.code) == (status, code)
     assert message in caught.value.message
 
 

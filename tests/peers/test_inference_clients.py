@@ -41,7 +41,64 @@ for name, version in (("other", ""), ("fraud", "other")):
         raise AssertionError("an unknown model has answered")
 """
 
+TRITON_MORE = """
+import ml_dtypes
+columns = []
+for name, kind, dtype in (("half", "FP16", np.float16), ("brain", "BF16", ml_dtypes.bfloat16)):
+    columns.append(triton.InferInput(name, [2, 1], kind))
+    columns[-1].set_data_from_numpy(np.array([[0.5], [-3]], dtype=dtype))
+keyed = {{"idempotency-key": "t-1"}}
+first = client.infer("fraud", columns, headers=keyed, {compression})
+again = client.infer("fraud", columns, headers=keyed, {compression})
+ids = [
+    answer.get_response()["parameters"]["rdv_id"] if {is_http}
+    else answer.get_response().parameters["rdv_id"].string_param
+    for answer in (first, again)
+]
+assert ids[0] == ids[1]
+index = client.get_model_repository_index()
+assert (index if {is_http} else index.models)
+def refused(call, text):
+    try:
+        call()
+    except triton.InferenceServerException as error:
+        assert text in str(error), error
+    else:
+        raise AssertionError(text)
+refused(lambda: client.get_inference_statistics("fraud"), "the statistics extension")
+refused(lambda: client.get_model_config("fraud"), "the model configuration extension")
+refused(lambda: client.load_model("fraud"), "the model control extension")
+refused(lambda: client.unload_model("fraud"), "the model control extension")
+refused(lambda: client.get_system_shared_memory_status(), "the shared memory extension")
+refused(lambda: client.register_system_shared_memory("r", "/r", 8), "the shared memory extension")
+refused(lambda: client.get_cuda_shared_memory_status(), "the shared memory extension")
+refused(lambda: client.get_trace_settings(), "the trace extension")
+refused(lambda: client.get_log_settings(), "the logging extension")
+amount.set_shared_memory("r", 12)
+refused(lambda: client.infer("fraud", [amount]), "the shared memory extension")
+refused(lambda: client.infer("fraud", [country], sequence_id=7), "the sequence extension")
+output = triton.InferRequestedOutput("score", class_count=2)
+refused(lambda: client.infer("fraud", [country], outputs=[output]), "the classification extension")
+if not {is_http}:
+    import queue
+    answers = queue.Queue()
+    client.start_stream(callback=lambda result, error: answers.put(error))
+    try:
+        client.async_stream_infer("fraud", [country])
+    except triton.InferenceServerException:
+        pass  # the stream has ended already, which the callback explains
+    assert "the streaming extension" in str(answers.get(timeout=30))
+    client.stop_stream()
+"""
+
 TRITON_HTTP_ONLY = """
+for coding in ("gzip", "deflate"):
+    many = triton.InferInput("amount", [90, 1], "FP64")
+    many.set_data_from_numpy(np.arange(90, dtype=np.float64).reshape(90, 1))
+    packed = client.infer("fraud", [many], request_compression_algorithm=coding,
+                          response_compression_algorithm=coding)
+    assert packed.as_numpy("score").shape == packed.as_numpy("by").shape == (90, 1)
+
 plain = client.infer("fraud", [amount], outputs=[
     triton.InferRequestedOutput("score", binary_data=False),
     triton.InferRequestedOutput("by", binary_data=True),
@@ -63,7 +120,7 @@ from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRe
 def request(name, binary):
     tensor = InferInput("amount", [2, 1], "FP64")
     tensor.set_data_from_numpy(np.array([[912.5], [3]]), binary_data=binary)
-    return InferRequest(name, [tensor])
+    return InferRequest(name, [tensor], request_id="q-1")
 
 async def rest(url):
     client = InferenceRESTClient(RESTConfig(protocol="v2"))
@@ -73,6 +130,12 @@ async def rest(url):
         answer = await client.infer(url, request("fraud", binary), model_name="fraud")
         assert [list(output.shape) for output in answer.outputs] == [[2, 1], [2, 1]]
         assert answer.parameters["rdv_kind"]
+    keyed = {"Idempotency-Key": "k-1"}
+    same = request("fraud", False)
+    first, again = [
+        await client.infer(url, same, model_name="fraud", headers=keyed) for _ in range(2)
+    ]
+    assert first.parameters["rdv_id"] == again.parameters["rdv_id"]
     try:
         await client.infer(url, request("other", True), model_name="other")
     except httpx.HTTPStatusError as error:
@@ -120,12 +183,14 @@ def run(python: str, script: str, *arguments: str, place: Path) -> None:
 
 
 def test_tritonclient_over_http(ports, peer_python, tmp_path):
-    script = TRITON.format(kind="http") + TRITON_HTTP_ONLY
+    more = TRITON_MORE.format(is_http=True, compression='request_compression_algorithm="gzip"')
+    script = TRITON.format(kind="http") + TRITON_HTTP_ONLY + more
     run(peer_python("triton"), script, ports[0], place=tmp_path)
 
 
 def test_tritonclient_over_grpc(ports, peer_python, tmp_path):
-    run(peer_python("triton"), TRITON.format(kind="grpc"), ports[1], place=tmp_path)
+    more = TRITON_MORE.format(is_http=False, compression='compression_algorithm="gzip"')
+    run(peer_python("triton"), TRITON.format(kind="grpc") + more, ports[1], place=tmp_path)
 
 
 def test_kserve(ports, peer_python, tmp_path):

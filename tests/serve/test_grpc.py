@@ -7,8 +7,10 @@ import orjson
 import pytest
 from ports import free_port
 from running import MODELS, Client, Decision, write_decision
+from waiting import wait_until
 
-from rdv.oip.grpc_messages import MESSAGES, SERVICE
+from rdv.oip.grpc_messages import HEALTH_SERVICE, MESSAGES, NOT_SERVED, SERVICE
+from rdv.serve.grpc.server import check_free
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +32,25 @@ def served(tmp_path_factory):
 def call(served):
     with grpc.insecure_channel(f"127.0.0.1:{served[1]}") as channel:
 
-        def run(method, request=None, **fields):
+        def run(method, request=None, *, metadata=(), service=SERVICE, more=None, **fields):
             request = request or MESSAGES[f"{method}Request"](**fields)
             stub = channel.unary_unary(
-                f"/{SERVICE}/{method}",
+                f"/{service}/{method.removeprefix('Health')}",
                 request_serializer=lambda message: message.SerializeToString(),
                 response_deserializer=MESSAGES[f"{method}Response"].FromString,
             )
-            return stub(request, timeout=30)
+            answer, ended = stub.with_call(request, timeout=30, metadata=metadata, **(more or {}))
+            run.trailing = dict(ended.trailing_metadata())
+            return answer
 
         yield run
 
 
-def infer(call, values, **fields):
+def infer(call, values, *, metadata=(), more=None, **fields):
     request = MESSAGES["ModelInferRequest"](model_name="fraud", **fields)
     tensor = request.inputs.add(name="gbm", datatype="BYTES", shape=[len(values), 1])
     tensor.contents.bytes_contents.extend(value.encode() for value in values)
-    return call("ModelInfer", request)
+    return call("ModelInfer", request, metadata=metadata, more=more)
 
 
 def test_health_and_metadata(call):
@@ -57,6 +61,13 @@ def test_health_and_metadata(call):
     model = call("ModelMetadata", name="fraud", version="production")
     assert [(o.name, o.datatype) for o in model.outputs] == [("score", "FP64"), ("by", "BYTES")]
     assert list(model.versions) == ["production"]
+    index = call("RepositoryIndex", ready=True)
+    assert [(m.name, m.version, m.state) for m in index.models] == [
+        ("fraud", "production", "READY")
+    ]
+    for asked in ("", SERVICE):
+        request = MESSAGES["HealthCheckRequest"](service=asked)
+        assert call("HealthCheck", request, service=HEALTH_SERVICE).status == 1
 
 
 def test_decisions_are_recorded_as_those_by_http(served, call):
@@ -98,10 +109,82 @@ def test_bytes_that_are_no_message_are_refused(served):
             assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, method
 
 
-def test_a_message_that_is_too_large_is_refused(call):
+@pytest.mark.parametrize("method", NOT_SERVED)
+def test_methods_that_are_not_served_name_their_extension(served, method):
+    with grpc.insecure_channel(f"127.0.0.1:{served[1]}") as channel:
+        kind = "stream_stream" if method == "ModelStreamInfer" else "unary_unary"
+        stub = getattr(channel, kind)(f"/{SERVICE}/{method}")
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub(iter([b""]), timeout=30)) if "Stream" in method else stub(b"", timeout=30)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert f"the {NOT_SERVED[method]} extension" in caught.value.details()
+
+
+def test_a_repeat_with_the_same_key_gets_the_same_answer(served, call):
+    decision, port = served
+    topic = f"p-{port}"
+
+    def count():
+        return sum(name == topic for name, _ in decision.lines("input"))
+
+    keyed = (("idempotency-key", "k-1"), ("x-request-id", "trace-1"))
+    first = infer(call, ["a", "b"], metadata=keyed)
+    assert call.trailing["x-request-id"] == "trace-1"
+    assert "idempotency-replayed" not in call.trailing
+    before = count()
+    assert infer(call, ["a", "b"], metadata=keyed) == first
+    assert call.trailing["idempotency-replayed"] == "true"
+    assert count() == before
+    asked = [orjson.loads(value) for name, value in decision.lines("input") if name == topic]
+    assert sum(line.get("x_request_id") == "trace-1" for line in asked) == 2
+    for values, key, code in (
+        (["c"], "k-1", "idempotency_key_reused"),
+        (["c"], 'a"b', "invalid_idempotency_key"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            infer(call, values, metadata=(("idempotency-key", key),))
+        assert dict(caught.value.trailing_metadata())["rdv-code"] == code
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("how", list(grpc.Compression), ids=lambda how: how.name)
+def test_messages_may_be_compressed(call, how):
+    assert infer(call, ["a"] * 20, more={"compression": how}).outputs
     with pytest.raises(grpc.RpcError) as caught:
-        infer(call, ["x" * 2_000_000])
+        infer(call, ["x" * 2_000_000], more={"compression": how})
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_changed_limits_apply_without_a_restart(served, call):
+    decision, _ = served
+    file = decision.directory / "rdv.toml"
+    before = file.read_text()
+    pid = decision.processes["grpc"].pid
+
+    def is_taken(size):
+        try:
+            infer(call, ["x" * size])
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAVAILABLE:  # one server ends, the next has begun
+                return is_taken(size)
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error  # noqa: PT017
+            return False
+        return True
+
+    file.write_text(before.replace("[http]", "[http]\nbody_bytes_max = 3000000"))
+    wait_until(lambda: is_taken(2_000_000))
+    file.write_text(before.replace("[http]", "[http]\nbody_bytes_max = 1000"))
+    wait_until(lambda: not is_taken(2_000))
+    assert is_taken(10)
+    file.write_text(before)
+    wait_until(lambda: is_taken(2_000))
+    assert not is_taken(2_000_000)
+    assert decision.processes["grpc"].pid == pid
+
+
+def test_a_port_that_is_taken_is_an_error(served):
+    with pytest.raises(OSError, match="in use"):
+        check_free("127.0.0.1", served[1])
 
 
 def test_it_ends_when_it_is_asked_to(served, call):

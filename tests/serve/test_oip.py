@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+
 import orjson
 import pytest
 from running import Client
+
+from rdv.codes import HTTP_CODES
 
 
 @pytest.fixture
@@ -112,3 +117,147 @@ def test_a_web_page_cannot_ask(client):
     assert client.post(body, plain, "/v2/models/fraud/infer")[0] == 403
     status, answer = client.post(body, {"Content-Type": "text/plain"}, "/v2/models/fraud/infer")
     assert (status, answer["code"]) == (415, "unsupported_media_type")
+
+
+def raw_post(client, path, body, headers):
+    """Return the response and its body."""
+    client._connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
+    response = client._connection.getresponse()
+    return response, response.read()
+
+
+INFER = "/v2/models/fraud/infer"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_compressed_bodies_both_ways(client, coding):
+    pack, unpack = (
+        (gzip.compress, gzip.decompress) if coding == "gzip" else (zlib.compress, zlib.decompress)
+    )
+    body = orjson.dumps({"inputs": [column("a", "FP64", list(range(60)))]})
+    headers = {"Content-Encoding": coding, "Accept-Encoding": coding}
+    response, answer = raw_post(client, INFER, pack(body), headers)
+    assert (response.status, response.headers["Content-Encoding"]) == (200, coding)
+    assert len(output(orjson.loads(unpack(answer)), "by")) == 60
+    binary = orjson.loads(body) | {"parameters": {"binary_data_output": True}}
+    response, answer = raw_post(client, INFER, pack(orjson.dumps(binary)), headers)
+    answer = unpack(answer)
+    length = int(response.headers["Inference-Header-Content-Length"])
+    sizes = [o["parameters"]["binary_data_size"] for o in orjson.loads(answer[:length])["outputs"]]
+    assert len(answer) == length + sum(sizes)
+
+
+def test_a_repeat_with_the_same_key_gets_the_same_answer(client, decision):
+    body = orjson.dumps(
+        {
+            "inputs": [column("a", "FP64", [1, 2])],
+            "outputs": [{"name": "score", "parameters": {"binary_data": True}}],
+        }
+    )
+    headers = {"Idempotency-Key": "oip-1", "X-Request-Id": "trace-9"}
+    before = len(list(decision.lines("input")))
+    first, first_body = raw_post(client, INFER, body, headers)
+    again, again_body = raw_post(client, INFER, body, headers)
+    assert (first.status, again.status) == (200, 200)
+    assert first_body == again_body
+    assert first.headers.get("Idempotency-Replayed") is None
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for name in ("Content-Type", "Inference-Header-Content-Length", "X-Request-Id"):
+        assert first.headers[name] == again.headers[name]
+    assert len(list(decision.lines("input"))) == before + 2
+    other = orjson.dumps({"inputs": [column("a", "FP64", [3])]})
+    refused, refused_body = raw_post(client, INFER, other, headers)
+    assert (refused.status, orjson.loads(refused_body)["code"]) == (422, "idempotency_key_reused")
+    assert client.post({"data": {}}, headers)[0] == 200  # the key of another path is another
+
+
+def test_a_repeat_has_the_coding_that_it_asks_for(client):
+    body = orjson.dumps({"inputs": [column("a", "FP64", list(range(60)))]})
+    key = {"Idempotency-Key": "oip-2"}
+    _, packed = raw_post(client, INFER, body, {**key, "Accept-Encoding": "gzip"})
+    response, plain = raw_post(client, INFER, body, key)
+    assert response.headers["Content-Encoding"] is None
+    assert gzip.decompress(packed) == plain
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "extension"),
+    [
+        ("GET", "/v2/models/stats", "statistics"),
+        ("GET", "/v2/models/fraud/stats", "statistics"),
+        ("GET", "/v2/models/fraud/versions/production/stats", "statistics"),
+        ("GET", "/v2/models/fraud/config", "model configuration"),
+        ("POST", "/v2/repository/models/fraud/load", "model control"),
+        ("POST", "/v2/repository/models/fraud/unload", "model control"),
+        ("GET", "/v2/systemsharedmemory/status", "shared memory"),
+        ("POST", "/v2/systemsharedmemory/region/r/register", "shared memory"),
+        ("GET", "/v2/cudasharedmemory/region/r/status", "shared memory"),
+        ("GET", "/v2/trace/setting", "trace"),
+        ("POST", "/v2/logging", "logging"),
+        ("POST", "/v2/models/fraud/generate", "generate"),
+    ],
+)
+def test_extensions_that_are_not_served_are_named(client, method, path, extension):
+    status, answer = client.get(path) if method == "GET" else client.post({}, path=path)
+    assert (status, answer["code"]) == (501, "extension_not_served")
+    assert f"the {extension} extension" in answer["error"]
+
+
+def test_the_index_of_the_repository(client):
+    entry = {"name": "fraud", "version": "production", "state": "READY", "reason": ""}
+    for body in (b"", {}, {"ready": True}, {"ready": False}):
+        assert client.post(body, path="/v2/repository/index") == (200, [entry])
+    for body in ([], {"ready": 1}, b"{", b'"x"'):
+        status, answer = client.post(body, path="/v2/repository/index")
+        assert (status, isinstance(answer["error"], str)) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/v2", "GET, HEAD, OPTIONS"),
+        ("/v2/", "GET, HEAD, OPTIONS"),
+        ("/v2/health/ready/", "GET, HEAD, OPTIONS"),
+        ("/v2/models/fraud", "GET, HEAD, OPTIONS"),
+        ("/v2/models/fr%61ud/infer", "POST, OPTIONS"),
+        ("/v2/models/fraud/versions/production/infer/", "POST, OPTIONS"),
+    ],
+)
+def test_head_options_and_methods_that_a_path_does_not_take(client, path, allow):
+    answers = {}
+    for method in ("HEAD", "OPTIONS", "PUT", "DELETE"):
+        client._connection.request(method, path, headers={"Content-Length": "0"})
+        response = client._connection.getresponse()
+        answers[method] = (response.status, response.headers["Allow"], response.read())
+    assert answers["OPTIONS"] == (204, allow, b"")
+    assert answers["PUT"][:2] == answers["DELETE"][:2] == (405, allow)
+    assert answers["HEAD"][0] == (200 if "HEAD" in allow else 405)
+    assert answers["HEAD"][2] == b""
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "code"),
+    [
+        (b"x", {"Content-Encoding": "gzip"}, "malformed_request"),
+        (b"x", {"Content-Encoding": "br"}, "content_coding_unknown"),
+        (b"x" * 2_000_000, {}, "body_too_large"),
+        (gzip.compress(bytes(2_000_000)), {"Content-Encoding": "gzip"}, "body_too_large"),
+        (b"x", {"Host": "evil.example"}, "misdirected_request"),
+        (b"x", {"Origin": "http://evil.example"}, "foreign_origin"),
+        (b"x", {"Expect": "tea"}, "expectation_failed"),
+        (b"x", {"Idempotency-Key": 'a"b'}, "invalid_idempotency_key"),
+        (b"x", {"X-Request-Id": "a b"}, "invalid_request_id"),
+        (b"x", {"Content-Type": "text/plain"}, "unsupported_media_type"),
+        (b"{}", {"Inference-Header-Content-Length": "3"}, "invalid_request"),
+        (b"\x00\x01", {}, "malformed_json"),
+        (b'{"inputs": [{"data": [NaN]}]}', {}, "malformed_json"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_all_refusals_have_the_form_of_the_protocol(decision, body, headers, code):
+    for path in (INFER, f"{INFER}?a=1", f"http://localhost:{decision.port}{INFER}"):
+        with Client(decision.port) as client:
+            response, answer = raw_post(client, path, body, headers)
+        answer = orjson.loads(answer)
+        assert (sorted(answer), answer["code"]) == (["code", "error"], code)
+        assert (isinstance(answer["error"], str), response.status) == (True, HTTP_CODES[code][0])

@@ -21,7 +21,9 @@ class GrpcProxyProcess(ProxyProcess):
         return decision.http.grpc_port + index
 
     def _make_server(self, decision: Decision) -> Listening:
-        return GrpcServer(self.inference, self.proxy, self.is_ready, http_limits(decision))
+        return GrpcServer(
+            self.inference, self.proxy, self.is_ready, self.repeats, http_limits(decision)
+        )
 
 
 def run_grpc(directory: str, *, is_published: bool = False) -> None:

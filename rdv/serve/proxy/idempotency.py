@@ -15,9 +15,10 @@ as are left free: so one client alone gets half of the room, and others always f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rdv.clock import Clock
@@ -28,7 +29,8 @@ from rdv.rendezvous.messages import Idempotency
 
 KEY_CHARACTERS_MAX = 255
 DIGEST_BYTES = 16
-PATHS = frozenset(("/v1/decide", "/v1/outcomes"))
+GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
+PATHS = frozenset(("/v1/decide", "/v1/outcomes", GRPC_PATH))
 REPLAYED = (b"Idempotency-Replayed", b"true")
 
 _X_REQUEST_ID, _IDEMPOTENCY_KEY = HEADER, b"idempotency-key"
@@ -37,6 +39,7 @@ _BARE = re.compile(rb"[!#-+\--:<-\[\]-~]+")
 """Visible ASCII, but no quote, comma, semicolon or backslash."""
 
 _Header = tuple[bytes, bytes]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 OVERHEAD_BYTES = 600
 """The bytes of one key, besides its text and its answer."""
@@ -69,7 +72,9 @@ class ScopedKey(NamedTuple):
 class KeyState:
     """Holds one key: the repeats that wait for its answer, and the answer once it is there."""
 
-    __slots__ = ("body", "fingerprint", "is_kept", "place", "since_ns", "size", "status", "waiting")
+    __slots__ = (
+        "body", "fingerprint", "is_kept", "more", "place", "since_ns", "size", "status", "waiting",
+    )  # fmt: skip
 
     def __init__(self, place: ScopedKey, fingerprint: str, since_ns: int) -> None:
         self.place = place
@@ -79,6 +84,8 @@ class KeyState:
         self.status = 0
         """0 until there is an answer."""
         self.body = b""
+        self.more = _NOTHING
+        """The other arguments of the answer's `respond`, such as its content type."""
         self.is_kept = True
         """Whether there was room for the body."""
         self.size = OVERHEAD_BYTES + len(place.client) + len(place.key)
@@ -140,7 +147,9 @@ class IdempotencyKeys:
         self._grow(repeat, repeat.size)
         return repeat
 
-    def answered(self, repeat: KeyState, status: int, body: bytes) -> list[Any]:
+    def answered(
+        self, repeat: KeyState, status: int, body: bytes, more: Mapping[str, Any] = _NOTHING
+    ) -> list[Any]:
         """Keep the answer and return the repeats that waited for it. A refusal is forgotten."""
         waiting, repeat.waiting = repeat.waiting, []
         if not 200 <= status < 300:  # noqa: PLR2004
@@ -153,7 +162,7 @@ class IdempotencyKeys:
         if self._bytes_all + len(body) > self.limits.bytes_max:
             repeat.is_kept = False
             return waiting
-        repeat.body = body
+        repeat.body, repeat.more = body, more
         repeat.size += len(body)
         self._grow(repeat, len(body))
         return waiting
@@ -262,29 +271,34 @@ class KeyedRequest:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.http, name)
 
-    def respond(
-        self, status: int, body: bytes = b"", *, headers: Iterable[_Header] = (), **more: Any
-    ) -> None:
+    def respond(self, status: int, body: bytes = b"", **more: Any) -> None:
         """Answer as `rdv.http.Request.respond`, and answer the waiting repeats."""
-        headers = tuple(headers)
         waiting: list[KeyedRequest] = []
         if self._repeats is not None and self.repeat is not None:
-            waiting = self._repeats.answered(self.repeat, status, body)
-        self.send(status, body, headers, **more)
+            waiting = self._repeats.answered(self.repeat, status, body, more)
+        self.send(status, body, more)
         for repeated in waiting:
-            repeated.send(status, body, (*headers, REPLAYED), **more)
+            repeated.send(status, body, more, REPLAYED)
 
-    def send(self, status: int, body: bytes, headers: tuple[_Header, ...], **more: Any) -> None:
-        """Answer this request alone."""
+    def send(self, status: int, body: bytes, more: Mapping[str, Any], *marks: _Header) -> None:
+        """Answer this request alone; `marks` are further headers."""
         if self.http is None:  # the request is from before the proxy's start
             return
         if self.x_request_id:
-            headers = (*headers, (b"X-Request-Id", self.x_request_id.encode()))
-        self.http.respond(status, body, headers=headers, **more)
+            marks = (*marks, (b"X-Request-Id", self.x_request_id.encode()))
+        headers = (*more.get("headers", ()), *marks)
+        self.http.respond(status, body, **{**more, "headers": headers})
 
     def fail(self, failure: Failure) -> None:
         """Answer as `rdv.http.Request.fail`."""
+        if self.http is not None:
+            failure = failure.said_at(self.http.target)
         self.respond(failure.status, failure.body(), headers=failure.headers)
+
+
+def _takes_keys(path: str) -> bool:
+    """Return whether the requests at a path may have an Idempotency-Key."""
+    return path in PATHS or (path.startswith("/v2/models/") and path.rstrip("/").endswith("/infer"))
 
 
 class IdempotencyMiddleware:
@@ -302,11 +316,11 @@ class IdempotencyMiddleware:
         if _X_REQUEST_ID not in headers and _IDEMPOTENCY_KEY not in headers:
             self._application(http)
             return
-        is_ours = http.method == "POST" and http.path in PATHS
+        is_ours = http.method == "POST" and _takes_keys(http.path)
         x_request_id = read_id(headers.get(_X_REQUEST_ID))
         if isinstance(x_request_id, Failure):
             if is_ours:
-                http.fail(x_request_id)
+                http.fail(x_request_id.said_at(http.target))
                 return
             x_request_id = ""
         marked = KeyedRequest(http, x_request_id)
@@ -330,7 +344,7 @@ class IdempotencyMiddleware:
         elif known is None:
             self._first(marked, place, fingerprint, now_ns)
         elif known.status:
-            marked.send(known.status, known.body, (REPLAYED,))
+            marked.send(known.status, known.body, known.more, REPLAYED)
         else:
             http.body = b""  # the same as that of the first request
             known.waiting.append(marked)

@@ -39,7 +39,8 @@ from rdv.serve.proxy.enricher import EnricherLoader
 from rdv.serve.proxy.idempotency import IdempotencyKeys, IdempotencyLimits, IdempotencyMiddleware
 from rdv.serve.proxy.idempotency_restore import restore
 from rdv.serve.proxy.intake import InlineRules, ScheduleChoice
-from rdv.serve.proxy.oip import Inference, OipHandler
+from rdv.serve.proxy.oip import Inference
+from rdv.serve.proxy.oip_rest import OipHandler
 from rdv.serve.proxy.openapi.handler import OpenApiHandler
 from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeHandler
 from rdv.serve.proxy.proxy import Proxy, Settings
@@ -192,8 +193,8 @@ class ProxyProcess:
         self.proxy.schema = checker_of(self._accepted)
         self._enriching = EnricherLoader(self.proxy.change_enricher)
         self._load_enricher()
-        self._repeats = IdempotencyKeys(idempotency_limits(decision))
-        restore(self.proxy, self._streams, self._repeats, SYSTEM_CLOCK)
+        self.repeats = IdempotencyKeys(idempotency_limits(decision))
+        restore(self.proxy, self._streams, self.repeats, SYSTEM_CLOCK)
         outcomes = self._streams.outcomes
         self._outcomes = OutcomeHandler(
             Outbox(
@@ -222,7 +223,7 @@ class ProxyProcess:
     def _make_server(self, decision: Decision) -> Listening:
         """Return the server that takes the requests of clients."""
         return HttpServer(
-            IdempotencyMiddleware(self._router(), self._repeats, SYSTEM_CLOCK),
+            IdempotencyMiddleware(self._router(), self.repeats, SYSTEM_CLOCK),
             http_limits(decision),
             access_of(decision),
             self.proxy,
@@ -352,7 +353,7 @@ class ProxyProcess:
         proxy.model_selection = model_selection_of(decision)
         if now.schema != before.schema:
             proxy.schema = checker_of(now)
-        self._repeats.limits = idempotency_limits(decision)
+        self.repeats.limits = idempotency_limits(decision)
         proxy.change_settings(settings_of(decision, proxy.settings.name))
         self._server.change_limits(http_limits(decision))
         self._take_access(decision)

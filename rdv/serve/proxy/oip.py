@@ -1,11 +1,7 @@
-"""Serves the Open Inference Protocol V2 over REST: the decision is a model, its rows are requests.
-
-    GET  /v2   /v2/health/live   /v2/health/ready
-    GET  /v2/models/NAME[/versions/SCHEDULE][/ready]
-    POST /v2/models/NAME[/versions/SCHEDULE]/infer
+"""Answers the Open Inference Protocol V2: the decision is a model, its rows are requests.
 
 A version is the name of a schedule; without one the live schedule (or the key's cohort) decides.
-`rdv.serve.grpc` serves the same by gRPC, with `Inference` from here.
+`oip_rest` serves it over REST, `rdv.serve.grpc` by gRPC.
 """
 
 from __future__ import annotations
@@ -14,22 +10,17 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 
-from rdv import __version__
 from rdv.codes import HTTP_CODES
 from rdv.decision.accepted import Accepted
 from rdv.decision.schema_check import read_tree
 from rdv.http import Failure
-from rdv.http import Request as HttpRequest
-from rdv.oip.metadata import EXTENSIONS, ModelInfo, input_tensors, output_tensors
-from rdv.oip.rest import LENGTH_HEADER, read_request, write_response
+from rdv.oip.metadata import ModelInfo, input_tensors, output_tensors
 from rdv.oip.rows import keys_of, outputs_of, parameters_of, rows_of
 from rdv.oip.tensor import InferRequest, InferResponse, OipError
 
-_BINARY = b"application/octet-stream"
 _US_PER_MS = 1_000
 
 Respond = Callable[["InferResponse | OipError", "Headers"], None]
@@ -70,7 +61,7 @@ class Inference:
         if version and version not in self._accepted().schedules:
             names = ", ".join(sorted(self._accepted().schedules))
             message = f"there is no version {version[:100]!r}; the schedules are {names}"
-            raise OipError(message, 404, "unknown_schedule")
+            raise OipError(message, 404, "not_found")
 
     def info(self, version: str) -> ModelInfo:
         """Return the metadata of the model, or of one of its versions."""
@@ -83,6 +74,16 @@ class Inference:
             input_tensors(columns_of(accepted.schema)),
             output_tensors(schedules[version or live].default),
         )
+
+    def index(self, *, is_ready: bool, only_ready: bool) -> list[dict[str, str]]:
+        """Return the index of the repository: an entry for each version of the model."""
+        if only_ready and not is_ready:
+            return []
+        state, reason = ("READY", "") if is_ready else ("UNAVAILABLE", "no model is up")
+        return [
+            {"name": self.name, "version": version, "state": state, "reason": reason}
+            for version in self.info("").versions
+        ]
 
     def infer(self, asker: Any, version: str, request: InferRequest, respond: Respond) -> None:
         """Decide each row of the request, and call `respond` once. Raises OipError.
@@ -201,106 +202,3 @@ def _positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise OipError(f"the parameter {name} is {value!r:.40}, no positive number")
     return float(value)
-
-
-class OipHandler:
-    """Handles all paths below /v2. For the loop's thread."""
-
-    def __init__(self, inference: Inference, is_ready: Callable[[], bool]) -> None:
-        self._inference = inference
-        self._is_ready = is_ready
-
-    def __call__(self, http: HttpRequest) -> None:
-        try:
-            self._route(http, [unquote(part) for part in http.path.split("/")[2:] if part])
-        except OipError as error:
-            _fail(http, error, ())
-
-    def _route(self, http: HttpRequest, parts: list[str]) -> None:
-        inference = self._inference
-        match parts:
-            case []:
-                fields = {"name": "rdv", "version": __version__, "extensions": EXTENSIONS}
-                _get(http, fields)
-            case ["health", "live"]:
-                _get(http, {"live": True})
-            case ["health", "ready"]:
-                self._ready(http, {})
-            case ["repository", "index"]:
-                _take(http, "POST")
-                _answer(http, [{"name": inference.name, "state": "READY", "reason": ""}])
-            case ["models", name, *rest]:
-                self._model(http, name, rest)
-            case _:
-                raise _nothing(http)
-
-    def _model(self, http: HttpRequest, name: str, rest: list[str]) -> None:
-        version = ""
-        if rest[:1] == ["versions"] and len(rest) > 1:
-            version, rest = rest[1], rest[2:]
-        self._inference.check(name, version)
-        if not rest:
-            _get(http, self._inference.info(version).fields())
-        elif rest == ["ready"]:
-            self._ready(http, {"name": name})
-        elif rest == ["infer"]:
-            _take(http, "POST")
-            self._infer(http, version)
-        else:
-            raise _nothing(http)
-
-    def _ready(self, http: HttpRequest, fields: dict[str, object]) -> None:
-        _take(http, "GET")
-        is_ready = self._is_ready()
-        body = orjson.dumps({**fields, "ready": is_ready})
-        http.respond(200 if is_ready else 503, body)
-
-    def _infer(self, http: HttpRequest, version: str) -> None:
-        length = http.headers.get(LENGTH_HEADER)
-        if http.json_fault is not None and length is None:
-            fault = http.json_fault
-            raise OipError(fault.message, fault.status, fault.code)
-        request = read_request(http.body, length)
-        self._inference.infer(http, version, request, partial(_respond, http, request))
-
-
-def _respond(
-    http: HttpRequest, request: InferRequest, found: InferResponse | OipError, headers: Headers
-) -> None:
-    if isinstance(found, OipError):
-        _fail(http, found, headers)
-        return
-    body, json_length = write_response(found, request)
-    if json_length is None:
-        http.respond(200, body)
-    else:
-        line = (b"Inference-Header-Content-Length", b"%d" % json_length)
-        http.respond(200, body, content_type=_BINARY, headers=(line,))
-
-
-def _take(http: HttpRequest, method: str) -> None:
-    """Raise OipError for another method."""
-    if http.method != method and not (method == "GET" and http.method == "HEAD"):
-        message = f"{http.path} does not take {http.method}, only {method}"
-        raise OipError(message, 405, "method_not_allowed")
-
-
-def _get(http: HttpRequest, fields: object) -> None:
-    _take(http, "GET")
-    _answer(http, fields)
-
-
-def _answer(http: HttpRequest, fields: object) -> None:
-    http.respond(200, orjson.dumps(fields))
-
-
-def _nothing(http: HttpRequest) -> OipError:
-    return OipError(f"there is nothing at {http.path}", 404, "not_found")
-
-
-def _fail(http: HttpRequest, error: OipError, headers: Headers) -> None:
-    """Answer in the protocol's form: the error is a text; the code is ours."""
-    if error.code == "method_not_allowed":
-        headers = (*headers, (b"Allow", b"GET, POST"))
-    body = orjson.dumps({"error": error.message, "code": error.code})
-    http.respond(error.status, body, headers=headers)
