@@ -31,6 +31,9 @@ hypothesis.settings.load_profile("rdv")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Hundreds of decisions are served, too: those that need their console turn it on.
+os.environ.setdefault("RDV_CONSOLE_ENABLED", "false")
+
 SLOW = (
     "api/",
     "client/test_client_served.py",

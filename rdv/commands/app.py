@@ -49,6 +49,10 @@ class RootGroup(LazyGroup):
             "rdv.commands.events:events",
             "Show what happened: restarts, edits, promotions, refusals, in one time line.",
         ),
+        "console": Lazy(
+            "rdv.commands.console:console",
+            "Show the page and /metrics of a decision that is stopped, or copied.",
+        ),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
         "schedule": Lazy(
             "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."

@@ -56,7 +56,7 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         # Made absolute now: a model or an enricher may change the working directory.
         given.directory = os.path.abspath(given.directory)
-        if given.role not in ("server", "mlflow") and adopt_orphans():
+        if given.role not in ("server", "mlflow", "console") and adopt_orphans():
             reap_abandoned()
         _run(given)
     except RdvError as error:
@@ -106,6 +106,10 @@ def _run(given: argparse.Namespace) -> None:
         from rdv.serve.grpc.main import run_grpc
 
         run_grpc(given.directory, is_published=given.accepted)
+    elif given.role == "console":
+        from rdv.console.main import run_console
+
+        run_console(given.directory, port=given.port, is_part=True)
     elif given.role == "mlflow":
         from rdv.mlflow.main import run_mlflow
 
@@ -131,9 +135,12 @@ def _parser() -> argparse.ArgumentParser:
         "rdv component", description="Run one process of a decision; `rdv serve` runs all of them."
     )
     roles = parser.add_subparsers(dest="role", required=True)
-    for role in ("server", "proxy", "grpc", "worker", "digests", "mlflow"):
+    for role in ("server", "proxy", "grpc", "worker", "digests", "mlflow", "console"):
         command = roles.add_parser(role)
         command.add_argument("directory")
+        if role == "console":
+            command.add_argument("--port", type=int)
+            continue
         if role == "digests":
             command.add_argument("--weeks", type=int, required=True)
             command.add_argument("--wait-ms", type=float, required=True)

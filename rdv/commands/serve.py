@@ -165,6 +165,10 @@ def _show_started(decision: DecisionConfig, missing: list[str]) -> None:
         f"         rdv tail {shlex.quote(decision.stream_path('results'))} -f",
         "  stop   Ctrl-C",
     ]
+    if decision.console.enabled:
+        port = decision.console.port_beside(http.port)
+        address = host_port(reachable_host(decision.console.host), port)
+        lines.insert(-1, f"  watch  http://{address}/, and /metrics there")
     if missing:
         lines.insert(1, f"  without {', '.join(missing)}, which are not ready yet: see above")
     lines[0] = paint(lines[0], "bold", sys.stderr)

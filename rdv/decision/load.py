@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from rdv import toml_text
+from rdv.decision.console import Console
 from rdv.decision.convert import check_decision, find_retired, make_decision, retired_warning
 from rdv.decision.decision import FILE_NAME, SUFFIX, Decision, schedule_files
 from rdv.decision.errors import DecisionNotFound, InvalidDecision, ProgramNotFound
@@ -33,6 +34,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "http": Http,
     "server": Server,
     "log": Log,
+    "console": Console,
     "mlflow": Mlflow,
 }
 

@@ -111,6 +111,7 @@ OTHERS: dict[str, object] = {
     "schema.pydantic": "row.py:Row",
     "schema.columns": {"extra": {"type": "number", "default": 1.5}},
     "console.hidden_fields": ["card"],
+    "console.host": "localhost",
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],

@@ -54,7 +54,8 @@ def test_each_setting_declares_its_effect(section):
 
 @pytest.mark.parametrize("section", ["", "http", "server", "log"])
 def test_the_file_says_what_waits_for_the_next_serve(section):
-    lines = default_text().splitlines()
+    _, head, rest = f"\n[]\n{default_text()}".partition(f"\n[{section}]\n")
+    lines = (head + rest.partition("\n[")[0]).splitlines()
     for field in setting_fields(SECTIONS[section]):
         (at,) = [n for n, line in enumerate(lines) if line.startswith(f"#{field.name} = ")]
         assert ("next rdv serve" in lines[at - 1]) == (field.effect == "serve")

@@ -18,6 +18,7 @@ from rdv.decision.files import watched_files
 from rdv.decision.streams import prepare_streams
 from rdv.decision.watching import Watch
 from rdv.errors import RdvError
+from rdv.serve.supervisor.beside import Beside, Companion
 from rdv.serve.supervisor.child import Child
 from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
@@ -72,7 +73,13 @@ class _Outputs:
         }
         """The versions that models were last seen in."""
         self._troubles = Troubles()
-        self.all_settled = log.all_settled
+        self.settled: Callable[[], None] = lambda: None
+        """Called once everything runs that requests need."""
+
+    def all_settled(self, missing: list[str]) -> None:
+        """Show that everything runs, except what is `missing`."""
+        self._log.all_settled(missing)
+        self.settled()
 
     def child_line(self, part: Part, line: str) -> None:
         self._log.child_line(part.name, line)
@@ -158,8 +165,10 @@ async def _run(
 
     def reap() -> None:
         supervisor.reap()
-        digester.reap()
-        known = starter.own_pids().union(supervisor.pids(), digester.pids())
+        known = starter.own_pids().union(supervisor.pids())
+        for one in (digester, beside):
+            one.reap()
+            known |= one.pids()
         foreign.end(known)
         reap_orphans(known)
 
@@ -169,11 +178,13 @@ async def _run(
     outputs.own_pids = supervisor.pids
     control.waiting = supervisor.waiting
     digester = _digester(starter, decision, log)
+    beside = _beside(starter, decision, log, outputs)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, reap)
     signals = _stop_on_signals(loop, supervisor, log)
     if in_force is not None:
         _connect(in_force, outputs)
+        outputs.settled = beside.start
         control.event(started_event(decision()))
     watch = _watch(loop, decision, supervisor, outputs, makes_streams=in_force is not None)
     watch.start()
@@ -188,6 +199,7 @@ async def _run(
     finally:
         watch.stop()
         digester.stop()
+        beside.stop()
         _disconnect(in_force, demand)
         if in_force is not None:
             control.event(stopped_event(decision(), signals, sys.exception()))
@@ -231,6 +243,17 @@ def _digester(starter: Starter, decision: Callable[[], Decision], log: Log) -> D
         return starter.start(words, (), partial(Child, line=show, ended=ended))
 
     return Digester(decision, launch, log.own_line)
+
+
+def _beside(
+    starter: Starter, decision: Callable[[], Decision], log: Log, outputs: _Outputs
+) -> Beside:
+    def launch(companion: Companion, ended: Callable[[int], None]) -> Child:
+        show = partial(log.child_line, companion.name)
+        make = partial(Child, line=show, ended=ended)
+        return starter.start(companion.arguments, companion.env, make)
+
+    return Beside(decision, launch, outputs.own_line, SYSTEM_CLOCK)
 
 
 def _watch(

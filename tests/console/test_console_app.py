@@ -1,0 +1,90 @@
+"""The console's application: metrics in both forms, and who may read them."""
+
+from __future__ import annotations
+
+import pytest
+from asgi import AsgiClient
+from fake_clock import FakeClock
+from made_log import BEGIN_NS, varied
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from rdv.console.app import make_app
+from rdv.console.console import Console
+from rdv.decision import Decision, Http, InvalidDecision
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("log")
+    varied(100).write(directory)
+    decision = Decision(directory=str(directory), name="fraud")
+    clock = FakeClock(BEGIN_NS + 10**11)
+    console = Console(str(directory), lambda: decision, saves=False, clock=clock)
+    while console.turn():
+        pass
+    return console
+
+
+@pytest.fixture(scope="module")
+def client(console):
+    return AsgiClient(make_app(console), base_url="http://127.0.0.1:8180")
+
+
+def values(families, name):
+    return {
+        tuple(sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+@pytest.mark.parametrize(
+    ("accept", "parse"), [("text/plain", prometheus), (OPENMETRICS, openmetrics)]
+)
+def test_metrics_in_both_forms(client, console, accept, parse):
+    answer = client.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(accept.partition(";")[0])
+    families = list(parse(answer.text))
+    found = values(families, "rdv_decisions_total")
+    assert sum(found.values()) == 100
+    buckets = values(families, "rdv_decision_duration_seconds_bucket")
+    edges = {dict(labels)["le"] for labels in buckets}
+    assert {"0.03", "0.045", "0.05", "+Inf"} <= edges, "the ends of the steps, and the SLA"
+    labels = {name for labels in found for name, _ in labels}
+    assert labels == {"decision", "kind", "model", "schedule", "cohort"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "127.0.0.1:8180"}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:8180"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": ""}, 400),
+    ],
+)
+@pytest.mark.parametrize("path", ["/metrics", "/decisions"])
+def test_hosts_and_origins_as_at_the_proxy(client, headers, status, path):
+    answer = client.get(path, headers=headers)
+    assert answer.status_code == status
+    if status != 200:
+        assert answer.json()["error"]["code"]
+
+
+def test_an_open_console_needs_names(console):
+    with pytest.raises(InvalidDecision, match=r"http\.hosts"):
+        make_app(console, "0.0.0.0")
+    named = console.decision.replace(http=Http(hosts=["metrics.example"]))
+    from rdv.console.access import console_access
+
+    access = console_access(named, "0.0.0.0")
+    client = AsgiClient(make_app(console, "0.0.0.0", access), base_url="http://metrics.example")
+    assert client.get("/metrics").status_code == 200
