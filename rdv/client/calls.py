@@ -25,6 +25,7 @@ import orjson
 from rdv.client.answer import Answers, Reply
 from rdv.client.errors import ClientError, InvalidCall, NoAnswer, RequestRefused
 from rdv.payload import UnusableJson, check_numbers_and_depth
+from rdv.retry_after import retry_after_ms
 
 REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
 """The maximum size of a reply: a longer one is no reply of rdv."""
@@ -316,7 +317,8 @@ def _row_answer(text: bytes) -> Reply | Failed:
 def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> Failed:
     """Return what a reply without the status 2xx means."""
     code, message = _said(status, body)
-    after_s = _retry_after(headers.get("retry-after", ""))
+    after_ms = retry_after_ms(headers.get("retry-after", ""))
+    after_s = None if after_ms is None else after_ms / 1000
     if status in (_TOO_MANY, _UNAVAILABLE):
         repeat: Literal["always", "never"] = "never" if after_s is None else "always"
         return Failed(message, repeat, status, code, after_s)
@@ -334,11 +336,6 @@ def _said(status: int, body: bytes) -> tuple[str, str]:
     except (ValueError, KeyError, TypeError):
         text = " ".join(body[:200].decode(errors="replace").split())
         return f"http_{status}", text or "the reply has no text"
-
-
-def _retry_after(text: str) -> float | None:
-    """Return the seconds of a `Retry-After`; None without one (a date counts as none)."""
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def checked_url(url: str) -> str:

@@ -107,6 +107,8 @@ def outcome(
         output.note(f"{missed:,} {what}: nothing will use what was recorded of them")
     if skipped := found.get("without_outcome"):
         output.note(f"{skipped:,} rows have no outcome: not recorded")
+    if words := found.get("words"):
+        output.note(f"{words:,} outcomes are words such as NA: they count, as the others are words")
 
 
 def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth:
@@ -148,7 +150,7 @@ def _record_file(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
             raise NoRequestMatches(file.path, len(ids), min(ids))
         with Progress("recorded {:,} outcomes") as progress:
             count = _record(decision, file.truths(), progress)
-    return {"recorded": count, "unknown_ids": len(unknown), "without_outcome": file.skipped}
+    return {"recorded": count, "unknown_ids": len(unknown), **_counts(file)}
 
 
 def _is_whole(source: str) -> bool:
@@ -173,7 +175,12 @@ def _record_stream(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any
             count = _record(decision, file.truths_of(sys.stdin.buffer), progress)
         else:
             count = _record(decision, file.truths(), progress)
-    return {"recorded": count, "without_outcome": file.skipped}
+    return {"recorded": count, **_counts(file)}
+
+
+def _counts(file: OutcomeFile) -> dict[str, int]:
+    words = {"words": file.words} if file.words else {}
+    return {"without_outcome": file.skipped, **words}
 
 
 def _record(

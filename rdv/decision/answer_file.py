@@ -1,18 +1,20 @@
 """Write the answers to a file of rows: as they come beside the file, and at the end into place.
 
 `OUT.partial` has a line for each answer. If scoring was interrupted, the next run of the same input
-goes on behind its last complete line. The file itself appears at once, when it is complete.
+goes on behind its last complete line; what has answers to another input is never overwritten. The
+file itself appears at once, when it is complete.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import gzip
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -30,7 +32,8 @@ class AnswerFile:
     def __init__(self, path: str, source: str, options: dict[str, Any]) -> None:
         """Go on with what is there of the same input and options.
 
-        Raises NotUsable while another process writes it, SystemFaults.
+        Raises NotUsable while another process writes it, where the answers are of another input,
+        and for an output that is the input; SystemFaults.
         """
         self.path = path
         self.partial = f"{path}.partial"
@@ -39,23 +42,58 @@ class AnswerFile:
             found = os.stat(source)
         place = [os.path.abspath(source), found.st_size, found.st_mtime_ns]
         head = orjson.dumps({"source": place, "options": options}) + b"\n"
+        for own in (path, self.partial):
+            if os.path.exists(own) and os.path.samefile(own, source):
+                advice = "Name another file for the answers."
+                raise NotUsable(own, "it has the rows to score", advice)
         with faults(self.partial, "write"):
-            self._file = open(self.partial, "ab")  # noqa: SIM115  it stays open
-            self._lock()
-            self.done = _complete_lines(self.partial, head)
-            """How many rows have an answer already."""
-            if self.done is None:
-                self._file.truncate(0)
-                self._file.write(head)
-                self.done = 0
+            self._file = self._opened()
+            try:
+                self.done = self._begin(head)
+                """How many rows have an answer already."""
+            except BaseException:
+                self._file.close()
+                raise
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            advice = "Wait for it, or name another file for the answers."
-            raise NotUsable(self.partial, "another rdv score writes it", advice) from None
+    def _opened(self) -> IO[bytes]:
+        """Open and lock the partial file; again if another process has just removed it."""
+        while True:
+            file = open(self.partial, "ab")  # noqa: SIM115  it stays open
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(file.fileno()), os.stat(self.partial)):
+                        return file
+            except BlockingIOError:
+                file.close()
+                advice = "Wait for it, or name another file for the answers."
+                raise NotUsable(self.partial, "another rdv score writes it", advice) from None
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+
+    def _begin(self, head: bytes) -> int:
+        """Return how many rows have an answer already. Raises NotUsable."""
+        with open(self.partial, "r+b") as file:
+            first = file.readline()
+            if first == head:
+                count, end = 0, len(head)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    count, end = count + 1, end + len(line)
+                file.truncate(end)
+                return count
+            is_ours = _is_head(first, head)
+            count = sum(line.endswith(b"\n") for line in file)
+        if first and (not is_ours or count):
+            advice = f"Remove {self.partial} to begin anew, or name another file for the answers."
+            raise NotUsable(self.partial, _what_it_has(first, head, count), advice)
+        self._file.truncate(0)
+        self._file.write(head)
+        self._file.flush()
+        return 0
 
     def add(self, answers: Iterable[dict[str, Any]]) -> None:
         """Keep the answers to the next rows. Raises SystemFaults."""
@@ -68,12 +106,16 @@ class AnswerFile:
         with faults(self.path, "write"):
             self._file.flush()
             columns = _columns(self._answers())
-            scratch = f"{self.path}.new"
-            if self._ending in PARQUET:
-                _write_parquet(scratch, columns, self._answers)
-            else:
-                _write_text(scratch, self.path, self._ending, columns, self._answers())
-            os.replace(scratch, self.path)
+            scratch = f"{self.partial}.{os.getpid()}"
+            try:
+                if self._ending in PARQUET:
+                    _write_parquet(scratch, columns, self._answers)
+                else:
+                    _write_text(scratch, self.path, self._ending, columns, self._answers())
+                os.replace(scratch, self.path)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(scratch)
             os.unlink(self.partial)
 
     def close(self) -> None:
@@ -91,18 +133,28 @@ class AnswerFile:
                 yield answer
 
 
-def _complete_lines(path: str, head: bytes) -> int | None:
-    """Return how many answers are there for this head, without a line that is cut off."""
-    with open(path, "r+b") as file:
-        if file.readline() != head:
-            return None
-        count, end = 0, len(head)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            count, end = count + 1, end + len(line)
-        file.truncate(end)
-        return count
+def _is_head(line: bytes, wanted: bytes) -> bool:
+    """Return whether a line is the first one of a partial file, or the beginning of this one."""
+    if not line.endswith(b"\n"):
+        return wanted.startswith(line)  # it was cut off while it was written
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and found.keys() == {"source", "options"}
+
+
+def _what_it_has(first: bytes, head: bytes, count: int) -> str:
+    try:
+        found, wanted = orjson.loads(first), orjson.loads(head)
+        source = found["source"][0]
+        if source != wanted["source"][0]:
+            return f"it has {count:,} answers to the rows of {source}"
+        if found["source"] != wanted["source"]:
+            return f"it has {count:,} answers to {source} as it was before it was changed"
+        return f"it has {count:,} answers to {source} with other options"
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return "it is not a file of rdv score"
 
 
 def _columns(answers: Iterable[dict[str, Any]]) -> dict[str, set[str]]:

@@ -3,14 +3,18 @@
 The suffix says which it is: `.csv`, `.tsv` and `.txt` are tables of text, `.parquet` and `.pq` are
 Parquet, everything else is JSON lines in the form of `POST /v1/outcomes`. Rows without an outcome
 (an empty cell, NaN, null in Parquet) are skipped and counted. An explicit `null` in JSON lines or
-CSV withdraws an outcome.
+CSV withdraws an outcome. In a table whose outcomes are texts, words such as `NA` and `none` are
+outcomes like the others; in any other one they stand for a missing outcome (`rdv.decision.cells`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import math
+import os
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -20,6 +24,7 @@ from typing import IO, Any, NamedTuple, cast
 import msgspec
 import orjson
 
+from rdv.decision.cells import MISSING
 from rdv.decision.errors import OutcomeFileUnusable
 from rdv.errors import LineUnusable
 from rdv.moment import InvalidMoment
@@ -37,7 +42,7 @@ LINE_BYTES_MAX = 1024 * 1024
 _TABLES = (".csv", ".tsv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _DELIMITERS = (",", ";", "\t", "|")
-_MISSING = frozenset({"", "nan", "none", "na", "n/a", "nat"})
+_MISSING = MISSING - {"null"}
 _PARQUET_ROWS = 10_000
 _EXAMPLE = 'For example {"id": "5ae4f303…", "outcome": 1}'
 _decode = msgspec.json.Decoder(ReportedOutcome).decode
@@ -59,6 +64,9 @@ class OutcomeFile:
     columns: Columns = field(default_factory=Columns)
     skipped: int = 0
     """The number of rows without an outcome, after `truths` has been read."""
+    words: int = 0
+    """How many of the outcomes are words such as `NA`, in a table whose outcomes are texts."""
+    _has_texts: bool | None = None
 
     @property
     def _kind(self) -> str:
@@ -72,19 +80,27 @@ class OutcomeFile:
 
         Raises LineUnusable for a bad line or row, OutcomeFileUnusable for a bad file, and OSError.
         """
-        self.skipped = 0
+        self.skipped = self.words = 0
         if self._kind == "parquet":
             yield from self._of_parquet()
             return
+        if self._kind == "table" and self._has_texts is None and os.path.isfile(self.path):
+            with self._opened() as file, self._whole_gzip():
+                self._has_texts = self._find_texts(_lines(file))
         with self._opened() as file:
             yield from self.truths_of(file)
 
     def truths_of(self, file: IO[bytes]) -> Iterator[Truth]:
         """Yield the outcomes of an open file of text."""
-        try:
+        with self._whole_gzip():
             read = self._of_table if self._kind == "table" else self._of_lines
             yield from read(_lines(file))
-        except (gzip.BadGzipFile, EOFError) as error:
+
+    @contextlib.contextmanager
+    def _whole_gzip(self) -> Iterator[None]:
+        try:
+            yield
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise OutcomeFileUnusable(self.path, f"is not a whole gzip file: {error}") from None
 
     def _opened(self) -> IO[bytes]:
@@ -125,14 +141,33 @@ class OutcomeFile:
         return _decode(msgspec.json.encode(named))
 
     def _of_table(self, lines: Iterable[bytes]) -> Iterator[Truth]:
+        for number, cells in self._rows(lines):
+            if (truth := self._of_row(number, cells)) is not None:
+                yield truth
+
+    def _find_texts(self, lines: Iterable[bytes]) -> bool:
+        """Return whether there is an outcome that is a text, and not a word for a missing one."""
+        for _, cells in self._rows(lines):
+            text = cells["outcome"]
+            if text and text.lower() not in MISSING and _is_text(text):
+                return True
+        return False
+
+    def _rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield the cells of each row by their meaning, with the number of its line."""
         texts = _texts(lines)
         head = next(texts, "")
         delimiter, places = self._places(head)
         reader = csv.reader(texts, delimiter=delimiter, strict=True)
         try:
             for row in reader:
-                if row and (truth := self._of_row(reader.line_num + 1, row, places)) is not None:
-                    yield truth
+                if not row:
+                    continue
+                number = reader.line_num + 1
+                try:
+                    yield number, {name: row[at].strip() for name, at in places.items()}
+                except IndexError:
+                    raise LineUnusable(number, "has fewer columns than the first") from None
         except csv.Error as error:
             raise LineUnusable(reader.line_num + 1, f"is not CSV: {error}") from None
 
@@ -160,14 +195,13 @@ class OutcomeFile:
         there = ", ".join(names) or "nothing"
         return LineUnusable(1, f"names no column {missing!r}; it has {there}", advice)
 
-    def _of_row(self, number: int, row: list[str], places: dict[str, int]) -> Truth | None:
-        try:
-            cells = {name: row[at].strip() for name, at in places.items()}
-        except IndexError:
-            raise LineUnusable(number, "has fewer columns than the first") from None
-        if cells["outcome"].lower() in _MISSING:
+    def _of_row(self, number: int, cells: dict[str, str]) -> Truth | None:
+        outcome = cells["outcome"]
+        is_word = outcome.lower() in _MISSING
+        if not outcome or (is_word and not self._has_texts):
             self.skipped += 1
             return None
+        self.words += is_word
         return _truth(number, cells["id"], cells["outcome"], cells.get("time") or None)
 
     def _of_parquet(self) -> Iterator[Truth]:
@@ -221,6 +255,14 @@ def outcome_json(text: str) -> bytes:
             raise
         return orjson.dumps(text)
     return text.strip().encode()
+
+
+def _is_text(text: str) -> bool:
+    """Return whether an outcome is recorded as a string, of a word that is not JSON."""
+    try:
+        return outcome_json(text)[:1] == b'"'
+    except UnusableJson:
+        return False
 
 
 def truth_of_words(id_: str, value: bytes, time: int | None) -> Truth:

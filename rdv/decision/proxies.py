@@ -15,6 +15,7 @@ from rdv.decision.decision import Decision
 from rdv.decision.holder import holder_of
 from rdv.errors import InputFault, Unreachable
 from rdv.http.authority import host_port, reachable_host
+from rdv.retry_after import retry_after_ms
 from rdv.stream.errors import NotPermitted
 
 _CONNECT_S = 2.0
@@ -29,6 +30,8 @@ class Refused(InputFault):
     message: str
     faults: tuple[dict[str, str], ...] = ()
     """What of the data is invalid, with its path and reason."""
+    retry_after_ms: int | None = None
+    """The pause that the proxy asks for."""
 
     def code(self) -> str:
         return self.proxy_code or super().code()
@@ -79,7 +82,7 @@ def post(proxy: ProxyAddress, body: bytes, timeout_s: float) -> bytes:
     finally:
         connection.close()
     if response.status != _OK:
-        raise refusal(response.status, answer)
+        raise refusal(response.status, answer, response.getheader("Retry-After", ""))
     return answer
 
 
@@ -95,19 +98,20 @@ def ask_any(proxies: list[ProxyAddress], body: bytes, timeout_s: float) -> bytes
     raise failure
 
 
-def refusal(status: int, body: bytes) -> Refused:
+def refusal(status: int, body: bytes, retry_after: str = "") -> Refused:
     """Return the proxy's refusal with the code and message of the response, if it has them."""
+    pause_ms = retry_after_ms(retry_after)
     try:
         content: Any = orjson.loads(body)
         error = content.get("error", content)
         if isinstance(error, str):
             error = {"code": error}
         faults = error.get("faults", ())
-        return Refused(
-            status, str(error.get("code", "")), str(error.get("message", "")), tuple(faults)
-        )
-    except (orjson.JSONDecodeError, AttributeError):
-        return Refused(status, "", body[:200].decode("utf-8", "replace"))
+        code, message = str(error.get("code", "")), str(error.get("message", ""))
+        return Refused(status, code, message, tuple(faults), pause_ms)
+    except (orjson.JSONDecodeError, AttributeError, TypeError):
+        text = body[:200].decode("utf-8", "replace")
+        return Refused(status, "", text, retry_after_ms=pause_ms)
 
 
 def listening(proxies: Sequence[ProxyAddress]) -> list[ProxyAddress]:

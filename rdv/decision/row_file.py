@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any, cast
 
-import orjson
-
+from rdv.decision.cells import Kind, kinds_of_columns, value_of
+from rdv.decision.decision import Decision
+from rdv.decision.schema_check import read_tree
+from rdv.decision.schema_source import schema_text
+from rdv.decision.schema_tree import Node
 from rdv.errors import InputFault, LineUnusable
 from rdv.payload import UnusableJson, read_json
 from rdv.system.faults import faults
@@ -19,6 +24,11 @@ TABLES = (".csv", ".tsv")
 LINES = (".jsonl", ".ndjson", ".json")
 ENDINGS = (*PARQUET, *TABLES, *LINES)
 _ROWS = 5_000
+_KINDS: dict[str, Kind] = {
+    "number": "number", "integer": "number", "boolean": "boolean",
+    "string": "text", "datetime": "text", "date": "text",
+}  # fmt: skip
+"""The kinds of the columns by their types in [schema]."""
 
 
 class RowFileUnusable(InputFault):
@@ -40,24 +50,48 @@ def ending_of(path: str) -> str:
     return found
 
 
-def read_rows(path: str, text_column: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield each row as an object of JSON: NaN becomes null, times become text.
+def kinds_of_schema(decision: Decision) -> dict[str, Kind]:
+    """Return the kinds of the columns that [schema] declares. Raises InvalidDecision."""
+    text = schema_text(decision)
+    if not text:
+        return {}
+    found = {name: _kind_of(node) for name, node in read_tree(text).fields.items()}
+    return {name: kind for name, kind in found.items() if kind is not None}
 
-    In CSV an empty cell, NaN, null and NA are null; numbers, true and false are those. The cells of
-    `text_column` stay the texts that they are, such as keys. Raises RowFileUnusable, LineUnusable
-    and SystemFaults.
+
+def _kind_of(node: Node) -> Kind | None:
+    """Return the kind of a column; None if it may be of several."""
+    below = [*node.any_of, *node.one_of]
+    types = {*node.types, *(one for node in below for one in node.types)} - {"null"}
+    kinds = {_KINDS.get(one) for one in types}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def read_rows(path: str, kinds: Mapping[str, Kind] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield each row as an object of JSON: NaN and infinities become null, times become text.
+
+    The cells of a CSV file mean what `rdv.decision.cells` says, where `kinds` do not name the kind
+    of a column. Raises RowFileUnusable, LineUnusable and SystemFaults.
     """
     ending = ending_of(path)
     with faults(path, "read"):
         if ending in PARQUET:
             yield from _parquet(path)
             return
-        zipped = path.lower().endswith(".gz")
-        with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
+        try:
             if ending in LINES:
-                yield from _lines(file)
+                with _opened(path) as file:
+                    yield from _lines(file)
             else:
-                yield from _cells(file, path, ending, text_column)
+                yield from _cells(path, ending, kinds or {})
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise RowFileUnusable(path, f"is not a whole gzip file: {error}") from None
+
+
+def _opened(path: str) -> IO[bytes]:
+    if path.lower().endswith(".gz"):
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return open(path, "rb")
 
 
 def _lines(file: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -73,43 +107,42 @@ def _lines(file: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _cells(
-    file: Iterable[bytes], path: str, ending: str, text_column: str | None
-) -> Iterator[dict[str, Any]]:
-    lines = (
-        line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(file)
-    )
-    try:
-        rows = csv.reader(lines, delimiter="\t" if ending == ".tsv" else ",", strict=True)
-        names = next(rows, [])
-        if len(set(names)) < len(names) or not names:
-            raise RowFileUnusable(path, "has no header, or a column twice")
+def _cells(path: str, ending: str, kinds: Mapping[str, Kind]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table; the file is read once more before that, for its kinds."""
+    with _table(path, ending) as (names, rows):
+        unknown = [name for name in names if name not in kinds]
+        if unknown:
+            found = kinds_of_columns(rows, len(names))
+            kinds = {**dict(zip(names, found, strict=True)), **kinds}
+    with _table(path, ending) as (names, rows):
+        columns = [(name, kinds[name]) for name in names]
         for cells in rows:
             if not cells:
                 continue
             if len(cells) != len(names):
                 reason = f"has {len(cells)} cells, and the header {len(names)}"
                 raise LineUnusable(rows.line_num, reason)
-            row = {name: _cell(text) for name, text in zip(names, cells, strict=True)}
-            if text_column in row:
-                row[text_column] = cells[names.index(text_column)] or None
-            yield row
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RowFileUnusable(path, f"is no CSV: {error}") from None
+            yield {
+                name: value_of(text, kind)
+                for (name, kind), text in zip(columns, cells, strict=True)
+            }
 
 
-def _cell(text: str) -> Any:
-    """Return the value of a cell: a number, true, false or null where it is one, else the text."""
-    if not text or text.lower() in ("nan", "null", "na"):
-        return None
-    if text in ("true", "True", "false", "False"):
-        return text.lower() == "true"
-    if text[0] in "-0123456789":
+@contextlib.contextmanager
+def _table(path: str, ending: str) -> Iterator[tuple[list[str], Any]]:
+    """Yield the names of the columns, and a reader of the rows below. Raises RowFileUnusable."""
+    with _opened(path) as file:
+        lines = (
+            line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(file)
+        )
         try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return text
-    return text
+            rows = csv.reader(lines, delimiter="\t" if ending == ".tsv" else ",", strict=True)
+            names = next(rows, [])
+            if len(set(names)) < len(names) or not names:
+                raise RowFileUnusable(path, "has no header, or a column twice")
+            yield names, rows
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise RowFileUnusable(path, f"is no CSV: {error}") from None
 
 
 def _parquet(path: str) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
@@ -10,11 +9,11 @@ from typing import Literal
 from rdv.models.model import Cause
 from rdv.models.remote.connection import Response
 from rdv.models.remote.protocols import error_text
+from rdv.retry_after import retry_after_ms
 
 _ABOUT_ROWS = (400, 413, 415, 422)
 """The statuses that refuse what was sent; 500 does so too, as far as is known."""
 _FAILS = 500
-RETRY_AFTER_S_MAX = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +44,10 @@ def verdict_of(response: Response) -> Verdict:
         return Verdict("rows", text)
     wait_ms = 0
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        wait_ms = retry_after_ms(response.header(b"retry-after"))
+        wait_ms = retry_after_ms(response.header(b"retry-after")) or 0
     return Verdict(
         "server", text, retry_after_ms=wait_ms, is_unsent=status == HTTPStatus.TOO_MANY_REQUESTS
     )
-
-
-def retry_after_ms(text: str) -> int:
-    """Return the pause that Retry-After asks for: seconds, or a date; 0 for none.
-
-    A date is not compared with this machine's clock, which may differ: it counts as one second.
-    """
-    if text.isdecimal() and text.isascii():
-        return min(int(text[:9]), RETRY_AFTER_S_MAX) * 1000
-    return 1000 if text and email.utils.parsedate_tz(text) else 0
 
 
 def _phrase(status: int) -> str:

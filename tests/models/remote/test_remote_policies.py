@@ -18,7 +18,8 @@ from rdv.models.remote.connection import Response
 from rdv.models.remote.hedging import ANSWERS_MIN, BURST, Hedging
 from rdv.models.remote.protocols import BadAnswer, BadRows, make_codec
 from rdv.models.remote.settings import settings_of
-from rdv.models.remote.verdict import retry_after_ms, verdict_of
+from rdv.models.remote.verdict import verdict_of
+from rdv.retry_after import retry_after_ms
 
 MS = 1_000_000
 
@@ -257,8 +258,8 @@ def test_names_of_keys_are_settings():
 
 @pytest.mark.parametrize(
     ("text", "wait_ms"),
-    [("3", 3_000), ("", 0), ("soon", 0), ("-1", 0), ("9" * 30, 3_600_000),
-     ("Wed, 21 Oct 2026 07:28:00 GMT", 1_000)],
+    [("3", 3_000), ("", None), ("soon", None), ("-1", None), ("9" * 30, 3_600_000), ("0", 0),
+     ("0" * 12 + "7", 7_000), ("Wed, 21 Oct 2026 07:28:00 GMT", 1_000)],
 )  # fmt: skip
 def test_retry_after(text, wait_ms):
     assert retry_after_ms(text) == wait_ms
