@@ -143,7 +143,7 @@ def predict_batch(
             for number in range(count)
         ]
     end_if_forked(process)
-    return _encode(results, count, bytes_max)
+    return encode_batch(results, count, bytes_max)
 
 
 def end_if_forked(process: int) -> None:
@@ -156,7 +156,7 @@ def end_if_forked(process: int) -> None:
         os._exit(0)
 
 
-def _encode(results: Any, count: int, bytes_max: int) -> list[Outcome]:
+def encode_batch(results: Any, count: int, bytes_max: int) -> list[Outcome]:
     """Encode what `predict` returned; a result of another shape is an error of all rows."""
     try:
         items = _as_list(results)
@@ -188,6 +188,9 @@ def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]
     """
     if model.takes != "values":
         return model.predict([bytes(row) for row in rows])
+    predict_texts = getattr(model, "predict_texts", None)
+    if predict_texts is not None and (outcomes := predict_texts(list(rows))) is not None:
+        return outcomes  # type: ignore[no-any-return]
     try:
         values = orjson.loads(b"[%b]" % b",".join(rows))
     except orjson.JSONDecodeError:

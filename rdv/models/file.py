@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from rdv.models.batch import RAISED_ONLY, end_if_forked, predict_batch
+from rdv.models.batch import RAISED_ONLY, encode_batch, end_if_forked, predict_batch
 from rdv.models.kinds import Kind, UnusableOption, find_kind
 from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes
+from rdv.models.number_rows import NumberRows
 from rdv.models.python_file import forget_siblings, not_loaded
 
 log = logging.getLogger("rdv.models")
@@ -37,6 +38,7 @@ class FileModel:
             self._kind.check_options(options)
             forget_siblings(path)
             self._loaded = self._kind.adapter.load(path, options)
+            self._numbers = _numbers_of(self._loaded)
             self.version = version or str(self._loaded.version)
         except BaseException as error:  # noqa: BLE001 - model code, anything goes
             end_if_forked(process)
@@ -53,6 +55,24 @@ class FileModel:
         """Evaluate the rows. See Model."""
         return predict_batch(self._loaded.predict, rows, self._bytes_max, again, self.input_errors)
 
+    def predict_texts(self, rows: list[Any]) -> list[Outcome] | None:
+        """Evaluate the JSON of rows that are plain numbers.
+
+        Returns None for all others, and when the model raises: `predict` then says for each row
+        what is wrong with it.
+        """
+        if self._numbers is None or (x := self._numbers.read(rows)) is None:
+            return None
+        loaded: Any = self._loaded
+        process = os.getpid()
+        try:
+            results = loaded.predict_numbers(x)
+        except BaseException:  # noqa: BLE001 - model code, anything goes
+            end_if_forked(process)
+            return None
+        end_if_forked(process)
+        return encode_batch(results, len(rows), self._bytes_max)
+
     def close(self) -> None:
         """Release what the model holds, if its adapter has a way."""
         if callable(close := getattr(self._loaded, "close", None)):
@@ -60,6 +80,15 @@ class FileModel:
                 close()
             except BaseException:  # noqa: BLE001 - model code, on its way out
                 traceback.print_exc()
+
+
+def _numbers_of(loaded: Any) -> NumberRows | None:
+    """Raise TypeError or ValueError for an adapter that describes its columns wrongly."""
+    found = getattr(loaded, "numbers", None)
+    if found is None:
+        return None
+    names, count, fills = found
+    return NumberRows(names, count, fills=fills)
 
 
 def _not_loaded(name: str, path: str, kind: Kind, error: BaseException) -> ModelNotLoaded:

@@ -12,9 +12,9 @@ import os
 import sys
 from collections.abc import Sequence
 from mmap import mmap
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
-VERSION = 5
+VERSION = 6
 """The version of the calls, increased whenever one changes, as in module.c: an extension that was
 built of other sources is not used."""
 
@@ -122,6 +122,23 @@ class Native(Protocol):
         """Check how deep a JSON text nests and how large its numbers are.
 
         Returns `rdv.payload`'s PLAIN or LARGE_FLOAT, or WIDE_INTEGER or TOO_DEEP with its position.
+        """
+
+    def columns(self, names: list[str] | None, count: int, /) -> object | None:
+        """Return the columns of a matrix for `rows`; without names it reads arrays only.
+
+        Returns None when the names cannot be compared byte by byte: one occurs twice, or has a
+        quote.
+        """
+
+    def rows(self, columns: object, rows: list[Any], matrix: Any, fills: bool, /) -> bool:
+        """Read JSON objects, or JSON arrays, of plain numbers into a matrix of doubles.
+
+        The rows are bytes or other buffers, the matrix is a writable one: a numpy array.
+
+        `true` is 1, `null` is NaN, fields that are no column are ignored; with `fills` a column
+        that is not there is NaN as well. Returns False when a row has anything else, and Python
+        has to read all of them; parts of the matrix are written then.
         """
 
     def spawn(

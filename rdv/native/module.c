@@ -47,12 +47,14 @@ static PyMethodDef methods[] = {
     FAST(lines),
     FAST(score_lines),
     FAST(json_look),
+    FAST(columns),
+    FAST(rows),
     FAST(spawn),
     {NULL, NULL, 0, NULL},
 };
 
 /* The same as in __init__.py. */
-#define VERSION 5
+#define VERSION 6
 
 static int
 prepare(PyObject *module)

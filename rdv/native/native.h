@@ -27,6 +27,8 @@ PyObject *native_remap(PyObject *module, PyObject *const *args, Py_ssize_t nargs
 PyObject *native_lines(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *native_score_lines(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *native_json_look(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *native_columns(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *native_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *native_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

@@ -68,6 +68,12 @@ CASES = [
     ("score_lines", (["a"], [b""], [None])),
     ("score_lines", (["a", 1], [b"", b""], [b"", b""])),
     ("score_lines", (["\ud800"], [b""], [b""])),
+    ("columns", ((), 0)),
+    ("columns", ([1], 1)),
+    ("columns", (["a"], 2)),
+    ("columns", (["a"], "1")),
+    *(("columns", (None, what)) for what in (None, -1, 2**31, 2**70)),
+    ("rows", (None, [], bytearray(), False)),
 ]  # fmt: skip
 
 
@@ -85,7 +91,7 @@ def test_wrong_arguments_raise(native, null, name, arguments):
         waiting[528] = 1  # a reader waits, so that the bells are looked at
         waiting[1552] = 1
         arguments = (bytes(waiting), *arguments[1:])
-    if name not in {"lines", "score_lines"}:
+    if name not in {"lines", "score_lines", "columns", "rows"}:
         # If it does not raise, it must not write to one of our descriptors.
         arguments = tuple(
             null if type(a) is int and a in {0, 1, 2} and at < 3 else a
@@ -104,6 +110,16 @@ def test_a_wrong_number_of_arguments_raises(native, name):
             getattr(native, name)(*(whole * 2)[:count])
     with pytest.raises(TypeError):
         getattr(native, name)(*whole, key=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [([b"[1]"], bytearray(7)), ([b"[1]"], bytes(8)), ([b"[1]"], None), ((b"[1]",), bytearray(8)),
+     (["[1]"], bytearray(8)), ([None], bytearray(8)), (None, bytearray(8))],
+)  # fmt: skip
+def test_wrong_rows_raise(native, arguments):
+    with pytest.raises((*RAISED, BufferError)):
+        native.rows(native.columns(None, 1), *arguments, False)
 
 
 def test_a_huge_board_is_no_reason_to_wrap_around(native):
@@ -182,6 +198,13 @@ def calls(native, partition, value, values, ids):
         lambda: native.score_lines([*ids, '"'], [*values, value], [*values, value]),
         lambda: native.score_lines([*ids, 7], [*values, value], [*values, value]),
         lambda: native.score_lines(ids, values, []),
+        lambda: native.columns(ids, len(ids)),
+        lambda: native.columns([*ids, "\ud800"], len(ids) + 1),
+        lambda: native.columns([*ids, 7], len(ids) + 1),
+        lambda: native.rows(native.columns(None, 2), [b"[1.5,2e300]"] * 2, bytearray(32), False),
+        lambda: native.rows(native.columns(None, 1), [value], bytearray(8), False),
+        lambda: native.rows(native.columns(None, 1), [b"[1]", 7], bytearray(16), False),
+        lambda: native.rows(native.columns(None, 1), [b"[1]"], bytearray(7), False),
     ]
 
 

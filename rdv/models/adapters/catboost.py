@@ -55,6 +55,7 @@ class Model:
         is_named = names != [str(number) for number in range(len(names))]
         self._table = common.Table(names if is_named else None, len(names), options)
         self.columns = self._table.columns()
+        self.numbers = None if self._texts or self._others else self._table.numbers
         for number in self._texts if self.columns else ():
             self.columns[number].update(type="any", nullable=False)
         known = [item.item() if hasattr(item, "item") else item for item in model.classes_]
@@ -63,7 +64,10 @@ class Model:
 
     def predict(self, rows: list[Any]) -> list[Any]:
         """Return one result for each row."""
-        x = self._rows(rows)
+        return self.predict_numbers(self._rows(rows))
+
+    def predict_numbers(self, x: Any) -> list[Any]:
+        """Return one result for each row of an array, or of lists."""
         if not self._labels:
             return list(common.values(self._model.predict(x, thread_count=self._threads)))
         shares = self._model.predict(x, prediction_type="Probability", thread_count=self._threads)

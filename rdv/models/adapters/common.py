@@ -59,6 +59,16 @@ class Table:
         self._takes_unknown = takes_unknown
         self._pick = _getter(self.names) if self.names else None
 
+    @property
+    def numbers(self) -> tuple[list[str] | None, int, bool] | None:
+        """The names of the columns, how many there are, and whether a missing field is NaN.
+
+        None when a column is not one of numbers. See `numbers` in rdv/models/adapters/__init__.py.
+        """
+        if self._categories:
+            return None
+        return self.names, self._count, self._fills and not self._renames
+
     def columns(self, types: Sequence[str] | None = None) -> list[dict[str, Any]] | None:
         """Return the description of the columns; None when they have no names."""
         if self.names is None:

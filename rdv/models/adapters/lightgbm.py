@@ -59,12 +59,17 @@ class Model:
             names, len(names), options, categories, takes_unknown=True, renames=True
         )
         self.columns = self._table.columns()
+        self.numbers = self._table.numbers
         count = int(head.get("num_class", "1"))
         self._labels = common.labels_of(options, max(count, 2))
 
     def predict(self, rows: list[Any]) -> list[Any]:
         """Return one result for each row."""
-        found = self._booster.predict(self._table.array(rows), num_threads=self._threads)
+        return self.predict_numbers(self._table.array(rows))
+
+    def predict_numbers(self, x: Any) -> list[Any]:
+        """Return one result for each row of an array."""
+        found = self._booster.predict(x, num_threads=self._threads)
         if self._objective == "binary":
             return list(common.binary(found, self._labels))
         if self._objective in _CLASSES:

@@ -160,6 +160,7 @@ class Model:
         self._labels = options.get("labels") or _classes(data)
         self._table = self._table_of(options)
         self.columns = self._columns()
+        self.numbers = None if self._table is None else self._table.numbers
 
     def _table_of(self, options: dict[str, Any]) -> Any:
         """Return what makes the array of a single input of numbers [rows, columns], else None."""
@@ -182,22 +183,33 @@ class Model:
 
     def predict(self, rows: list[Any]) -> list[Any]:
         """Return one result for each row."""
-        arrays, count = self._arrays(rows), self._rows_max
+        return self._predicted(self._arrays(rows), len(rows))
+
+    def predict_numbers(self, x: Any) -> list[Any]:
+        """Return one result for each row of an array; for a single input of numbers."""
+        return self._predicted(self._single(x), len(x))
+
+    def _predicted(self, arrays: dict[str, Any], rows: int) -> list[Any]:
+        count = self._rows_max
         if not self._has_rows:
-            return [self._one({name: x[n] for name, x in arrays.items()}) for n in range(len(rows))]
+            return [self._one({name: x[n] for name, x in arrays.items()}) for n in range(rows)]
         if not count:
             return self._run(arrays)
         found: list[Any] = []
-        for start in range(0, len(rows), count):
+        for start in range(0, rows, count):
             part = {name: x[start : start + count] for name, x in arrays.items()}
             found += self._run({name: _padded(x, count) for name, x in part.items()})
-        return found[: len(rows)]
+        return found[:rows]
+
+    def _single(self, x: Any) -> dict[str, Any]:
+        (only,) = self._inputs
+        return {only.name: x.astype(_DTYPES[only.kind])}
 
     def _arrays(self, rows: list[Any]) -> dict[str, Any]:
         """Return an array for each input."""
         first, inputs = rows[0], self._inputs
         if self._table is not None and not (isinstance(first, dict) and self._table.names is None):
-            return {inputs[0].name: self._table.array(rows).astype(_DTYPES[inputs[0].kind])}
+            return self._single(self._table.array(rows))
         if isinstance(first, dict):
             return {one.name: one.array([row[one.name] for row in rows]) for one in inputs}
         if len(inputs) == 1:

@@ -72,12 +72,17 @@ class Model:
             _categories(booster, kinds, options),
         )
         self.columns = self._table.columns([_TYPES.get(kind, "number") for kind in kinds] or None)
+        self.numbers = self._table.numbers
         count = int(learner["learner_model_param"]["num_class"])
         self._labels = common.labels_of(options, max(count, 2))
 
     def predict(self, rows: list[Any]) -> list[Any]:
         """Return one result for each row."""
-        found = self._predicted(self._table.array(rows))
+        return self.predict_numbers(self._table.array(rows))
+
+    def predict_numbers(self, x: Any) -> list[Any]:
+        """Return one result for each row of an array."""
+        found = self._predicted(x)
         if self._objective in _BINARY:
             return list(common.binary(found, self._labels))
         if self._objective in _CLASSES:
