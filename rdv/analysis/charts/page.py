@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from rdv.analysis.charts.chart import Chart, InvalidChart, Mix
 from rdv.analysis.charts.format import cell, is_numeric
+from rdv.analysis.charts.lanes import Lanes
 from rdv.analysis.charts.markup import Markup, tag
 from rdv.analysis.charts.style import SCOPED_STYLE, STYLE
-from rdv.analysis.charts.svg import draw_chart, draw_mix
+from rdv.analysis.charts.svg import draw_chart, draw_lanes, draw_mix
 
 ROWS_MAX = 1000
 """The maximum number of rows of a table, so that a page opens on a phone; longer ones are cut."""
@@ -99,15 +100,15 @@ class Report:
         if len(rows) > len(shown):
             self.paragraphs([f"The first {ROWS_MAX:,} of {len(rows):,} rows."])
 
-    def charts(self, charts: Iterable[Chart | Mix]) -> None:
+    def charts(self, charts: Iterable[Chart | Mix | Lanes]) -> None:
         """Add charts, side by side where there is room."""
         for chart in charts:
             self.chart(chart)
 
-    def chart(self, chart: Chart | Mix) -> None:
+    def chart(self, chart: Chart | Mix | Lanes) -> None:
         """Add a chart with its title above and its note below."""
         self._charts += 1
-        draw: Any = draw_mix if isinstance(chart, Mix) else draw_chart
+        draw: Any = {Mix: draw_mix, Lanes: draw_lanes}.get(type(chart), draw_chart)
         drawing = draw(chart, self._charts)
         note = [tag("p", chart.note, class_="note")] if chart.note else []
         caption = tag("figcaption", chart.title)
@@ -126,6 +127,10 @@ class Report:
         for _, title, inner in self._sections:
             parts.append(tag("section", tag("h2", title), *inner))
         return str(tag("div", tag("style", Markup(SCOPED_STYLE)), *parts))
+
+    def summary(self) -> Markup:
+        """Return what was added before the first heading, to be a part of another section."""
+        return Markup("".join(self._summary))
 
     @property
     def title(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from rdv.analysis.charts import Axis, Chart, Line, Points, Report, Rule
-from rdv.analysis.charts.chart import column
+from rdv.analysis.charts import Report
+from rdv.analysis.charts.lanes import Dot, Lane, Lanes
 from rdv.analysis.charts.page import Tone
 from rdv.analysis.explain.facts import Shown, explain_facts
 from rdv.analysis.explain.result import Explanation
 from rdv.analysis.explain.result import Report as Reported
+from rdv.analysis.whatif.lanes import schedule_lanes
 from rdv.rendezvous.messages import result_code
 
 SHOWN_MAX = 20
@@ -59,32 +60,34 @@ def explain_notes(found: Explanation) -> list[str]:
     return notes + found.notes.gaps
 
 
-def waterfall(found: Explanation) -> Chart | None:
-    """Return a bar for each model, from the start of the request to its report; None without any.
-
-    The steps of the schedule and the answer are lines across it.
-    """
-    shown = [one for one in found.reports if one.arrived_ms is not None][:SHOWN_MAX]
-    if not shown:
-        return None
-    marks: list[Any] = []
-    for number, one in enumerate(shown):
-        at = one.arrived_ms or 0.0
-        place = [float(number), float(number)]
-        marks.append(Line(one.model, column([0.0, at]), column(place)))
-        ends = (_outcome(one),)
-        marks.append(Points(one.model, column([at]), column(place[:1]), labels=ends))
-    marks += [Rule(f"end of step {step.number}", step.end_ms) for step in found.steps]
-    if found.answer is not None:
-        marks.append(Rule("answer", found.answer.waited_ms))
-    names = tuple(one.model for one in shown)
-    return Chart(
-        "Reports after the start of the request",
-        Axis("time", "ms", low=0.0),
-        Axis("model", categories=names, low=-0.5, high=len(names) - 0.5),
-        tuple(marks),
-        palette=names,
+def waterfall(found: Explanation) -> Lanes | None:
+    """Return the schedule with each model's report on it; None without schedule and reports."""
+    arrived = [one for one in found.reports if one.arrived_ms is not None][:SHOWN_MAX]
+    names = [one.model for one in found.reports][:SHOWN_MAX]
+    answer = None if found.answer is None else found.answer.waited_ms
+    latest = max((one.arrived_ms or 0.0 for one in arrived), default=0.0)
+    dots = {
+        one.model: [Dot(one.arrived_ms or 0.0, one.outcome == "result", one.is_chosen, _said(one))]
+        for one in arrived
+    }
+    title = "Reports after the start of the request"
+    if found.schedule is None:
+        if not arrived:
+            return None
+        lanes = tuple(Lane(name, dots=tuple(dots.get(name, ()))) for name in names)
+        return Lanes(title, 1.1 * max(latest, answer or 0.0, 1.0), lanes, answer=answer)
+    end = max(found.schedule.sla_ms, min(1.05 * latest, 2 * found.schedule.sla_ms))
+    note = (
+        "A bar: the model is accepted, a darker one: it is preferred. A dot: an answer, a ring: "
+        "the one that was given, a cross: no answer. The black line: the client was answered."
     )
+    return schedule_lanes(
+        title, found.schedule, names, dots=dots, answer=answer, end=end, note=note
+    )
+
+
+def _said(one: Reported) -> str:
+    return f"{one.model}: {_outcome(one)} after {one.arrived_ms:.3f} ms"
 
 
 def reports_table(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import ABSENT, DEFAULT, NO_RESULT, PROXY, Joined, Names
+from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
@@ -92,6 +93,23 @@ def what_if(
             progress(len(joined))
         study.finish()
         return found
+
+
+def what_if_held(
+    joined: Joined,
+    schedule: Schedule,
+    shelf: ScheduleShelf,
+    measure: Measure,
+    outcomes: Outcomes,
+    notes: Notes,
+) -> WhatIf:
+    """Do what `what_if` does with requests that are in memory, joined with `measure`'s values."""
+    plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
+    found = WhatIf(schedule, notes=notes)
+    study = _Study(found, plans, shelf, measure, outcomes)
+    study.batch(joined)
+    study.finish()
+    return found
 
 
 class _Study:

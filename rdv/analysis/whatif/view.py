@@ -52,7 +52,7 @@ def whatif_charts(found: WhatIf) -> list[Chart | Mix]:
     if (waits := _waits_chart(found, sides)) is not None:
         charts.append(waits)
     kinds = kinds_mix({name: side.kinds for name, side in sides.items()})
-    return [*charts, kinds, _models_mix(sides)]
+    return [*charts, kinds, models_mix(sides)]
 
 
 def figures_table(found: WhatIf) -> tuple[list[str], list[list[Any]]]:
@@ -185,7 +185,7 @@ def _waits_chart(found: WhatIf, sides: dict[str, Side]) -> Chart | None:
     )
 
 
-def _models_mix(sides: dict[str, Side]) -> Mix:
+def models_mix(sides: dict[str, Side]) -> Mix:
     """Return a mix of the models that answer most, with all other models together."""
     counts = sides["recorded"].models + sides["what if"].models
     names = [name for name, _ in counts.most_common(_MODELS_MAX)]

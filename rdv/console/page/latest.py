@@ -24,6 +24,7 @@ from rdv.analysis.dataset.source import Source, sources
 from rdv.analysis.errors import NothingRecorded
 from rdv.analysis.measure import Measure, choose_measure
 from rdv.decision import Decision, load_decision
+from rdv.decision.schedules import longest_wait_ms
 from rdv.rendezvous.topology import INPUT, RESULTS, SCORES
 
 REQUESTS_MAX = 100_000
@@ -33,6 +34,8 @@ FRESH_S = 5.0
 """How long they are used before they are read again, in seconds, if that was quick."""
 BUSY_SHARE = 0.1
 """The share of the time that reading may take while people look."""
+SETTLING_MS = 500
+"""How long after its SLA a request has its result in the log, usually."""
 _MS_NS = 1_000_000
 
 
@@ -100,7 +103,9 @@ def read_last(directory: str, requests_max: int = REQUESTS_MAX, number: int = 0)
     """Read about the last `requests_max` requests, fewer if they are large. See `Latest.get`."""
     decision = load_decision(directory)
     with Recorded(directory) as recorded:
-        until_ns = time.time_ns() // _MS_NS * _MS_NS
+        # Younger requests may not have been answered yet.
+        settled_ns = time.time_ns() - int((longest_wait_ms(decision) + SETTLING_MS) * _MS_NS)
+        until_ns = settled_ns // _MS_NS * _MS_NS
         since_ns = _since_ns(recorded, requests_max, until_ns)
         measure = choose_measure(recorded, decision.outcome, None, "", decision.value)
         join = Join(recorded, since_ns, until_ns, extract=measure.extract)

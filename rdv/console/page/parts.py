@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
 from rdv.analysis.charts.markup import Markup, tag
+from rdv.console.page.latest import LastRequests
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN_MAX = 160
@@ -122,3 +123,9 @@ def code(text: str, label: str) -> Markup:
 def row(*items: Markup) -> Markup:
     """Return links or buttons side by side."""
     return tag("div", *items, class_="pager")
+
+
+def span_of(last: LastRequests) -> str:
+    """Return from when to when the requests are."""
+    times_ns = last.joined.append_ns
+    return f"{when(int(times_ns.min()))} to {when(int(times_ns.max()))}"

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from rdv.analysis.charts import Report
-from rdv.analysis.charts.markup import tag
+from rdv.analysis.charts.markup import Markup, tag
 from rdv.analysis.errors import NothingRecorded, RequestNotFound
+from rdv.console.page.errors import Busy, ForeignForm, WritingOff
 from rdv.console.page.shell import closing, opening
 from rdv.errors import ConflictFault, DataFault, InputFault, RdvError
 
@@ -39,13 +40,6 @@ SECURITY = {
 }
 
 _T = TypeVar("_T")
-
-
-class Busy(RdvError):
-    """Too many views are being computed."""
-
-    _text = "too many people look at this page just now"
-    _hint = "Try again in a few seconds."
 
 
 @dataclass(frozen=True)
@@ -112,6 +106,22 @@ async def respond(
     return StreamingResponse(parts(), media_type="text/html; charset=utf-8", headers=SECURITY)
 
 
+async def respond_part(threads: Threads, make: Callable[[], Markup]) -> Response:
+    """Answer with a part of a page; an error of rdv becomes a part as well."""
+
+    def made() -> tuple[int, Markup]:
+        try:
+            return 200, make()
+        except RdvError as error:
+            return _status(error), error_report(error).summary()
+
+    try:
+        status, found = await threads.run(made)
+    except Busy as error:
+        status, found = 503, error_report(error).summary()
+    return HTMLResponse(found, status, headers=SECURITY)
+
+
 def _looked_at(task: asyncio.Future[Any]) -> None:
     """Take the result of a page whose reader has gone, so that asyncio does not complain."""
     if not task.cancelled():
@@ -143,5 +153,7 @@ def error_report(error: RdvError) -> Report:
 def _status(error: RdvError) -> int:
     if isinstance(error, RequestNotFound):
         return 404
+    if isinstance(error, WritingOff | ForeignForm):
+        return 403
     kinds = ((InputFault, 400), (ConflictFault, 409), (DataFault, 500))
     return next((status for kind, status in kinds if isinstance(error, kind)), 503)

@@ -15,7 +15,10 @@ class View(NamedTuple):
     name: str
 
 
-VIEWS = (View("/decisions", "Decisions"),)
+VIEWS = (
+    View("/decisions", "Decisions"),
+    View("/whatif", "What if"),
+)
 
 
 def opening(title: str, decision: str, path: str) -> str:

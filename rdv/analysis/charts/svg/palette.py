@@ -40,7 +40,7 @@ def dark_style() -> str:
     rules += [
         f".ink{{fill:{DARK_INK}}}.soft{{fill:{DARK_SOFT}}}.grid{{stroke:{DARK_GRID}}}",
         f".frame{{stroke:{DARK_SOFT}}}.guide{{stroke:{DARK_SOFT}}}.gap,.halo{{stroke:{DARK_PAPER}}}.halo{{fill:{DARK_PAPER}}}",
-        ".on-part{fill:#0b0d10}",
+        f".on-part{{fill:#0b0d10}}.answer{{stroke:{DARK_INK}}}",
     ]
     return "".join(rules)
 

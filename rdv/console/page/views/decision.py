@@ -28,6 +28,7 @@ def decision_view(site: Site, id_: str) -> Report:
     key = found.request.key
     if key is not None and shown.words(key) == key:
         links.append(parts.link("Requests of the same key", "/decisions", {"q": key}))
+    links.append(parts.link("Another schedule: what if", "/whatif"))
     report.add(parts.row(*links))
     report.add(parts.code(f"rdv explain {site.name} {found.request.id}", "The same in a terminal"))
     return report

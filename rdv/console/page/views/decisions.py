@@ -121,8 +121,7 @@ def _from_time(site: Site, at: str) -> Joined | None:
 def _subtitle(last: LastRequests, search: Search) -> str:
     if search.at:
         return f"From {search.at} on"
-    begin, end = parts.when(last.since_ns), parts.when(last.until_ns)
-    return f"The last {len(last):,} requests, {begin} to {end}"
+    return f"The last {len(last):,} requests, {parts.span_of(last)}"
 
 
 def _champion(decision: Decision) -> str:

@@ -1,0 +1,37 @@
+"""The errors of the page."""
+
+from __future__ import annotations
+
+from rdv.errors import InputFault, SystemFault
+
+
+class Busy(SystemFault):
+    """Too many views are being computed, or too many people look."""
+
+    _text = "too many people look at this page just now"
+    _hint = "Try again in a few seconds."
+
+
+class WritingOff(InputFault):
+    """The page was asked to write, and may not."""
+
+    what: str
+
+    _text = "{what} is off: the page may not write"
+    _hint = "Set allow_writes = true under [console] in rdv.toml, or use the command."
+
+
+class ForeignForm(InputFault):
+    """A form of another site was sent here."""
+
+    origin: str
+
+    _text = "the form was sent by {origin!r}, which is not this page"
+
+
+class FormTooLarge(InputFault):
+    """A form has more bytes than any that this page has."""
+
+    bytes_max: int
+
+    _text = "the form has more than {bytes_max} bytes"
