@@ -35,6 +35,7 @@ from rdv.decision.schema import Column, Schema
 from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
 from rdv.decision.decision import Gate
+from rdv.decision.logs import Logging
 from rdv.decision.model import ModelConfig
 from rdv.decision.remote import Remote
 from rdv.decision.sections import Drift, Http, Log, Server
@@ -156,6 +157,7 @@ def settings() -> str:
         ("[schema]", "schema.", Schema),
         ("[schema.columns.NAME]", "", Column),
         ("[drift]", "drift.", Drift),
+        ("[logging]", "logging.", Logging),
         ("[console]", "console.", Console),
         ("[models.NAME]", "", ModelConfig),
         ("[models.NAME.remote]", "", Remote),

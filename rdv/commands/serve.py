@@ -17,6 +17,7 @@ from rdv.commands.options import Decision
 from rdv.commands.terminal import paint
 
 if TYPE_CHECKING:
+    from rdv.commands.supervisor_log import SupervisorLog
     from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
@@ -78,6 +79,7 @@ def serve(
 
 def _serve_stage(directory: str, direct: str | None) -> None:
     from rdv.commands.component import log_to_stderr
+    from rdv.commands.supervisor_log import SupervisorLog, log_to
     from rdv.decision import load_decision
     from rdv.serve.proxy.main import access_of
     from rdv.serve.stages.single import leave_environment, serve_stage
@@ -90,7 +92,10 @@ def _serve_stage(directory: str, direct: str | None) -> None:
     host, ports = decision.http.host, [decision.http.port]
     with ServeLock(directory, host, ports, decision.log.file_mode) as lock:
         claim_ports(directory, host, ports, _warn)
-        log_to_stderr()
+        if decision.logging.file or decision.logging.format == "json":
+            log_to(SupervisorLog([], decision=decision))
+        else:
+            log_to_stderr()
         with lock.watched(_warn):
             serve_stage(decision, direct, _warn)
 
@@ -113,7 +118,7 @@ def _serve_all(directory: str) -> None:
     host, grpc_port = decision.http.host, decision.http.grpc_port
     with ServeLock(directory, host, ports, decision.log.file_mode, grpc_port) as lock:
         names = [part.name for part in parts(decision, {})]
-        log = SupervisorLog(names, lambda missing: _show_started(decision, missing))
+        log = SupervisorLog(names, lambda missing: _show_started(decision, missing, log), decision)
         check(decision, log.own_line)
         for line in idle_instances(decision):
             log.own_line(f"{decision.file}: {line}", "instances_limited", decision.file)
@@ -149,7 +154,7 @@ def _warn(line: str, code: str = "", about: str = "") -> None:
     sys.stderr.write(with_code(line, code) + "\n")
 
 
-def _show_started(decision: DecisionConfig, missing: list[str]) -> None:
+def _show_started(decision: DecisionConfig, missing: list[str], log: SupervisorLog) -> None:
     """Print the address and the next commands, once everything runs."""
     from rdv.http.authority import host_port, reachable_host
 
@@ -157,6 +162,9 @@ def _show_started(decision: DecisionConfig, missing: list[str]) -> None:
     host = reachable_host(http.host)
     here = shlex.quote(decision.directory)
     url = f"http://{host_port(host, http.port)}"
+    if log.is_json:
+        log.own_line(f"{decision.name} answers at {url}/v1/decide")
+        return
     example = shlex.quote(f'{{"data": {_example(decision)}}}')
     lines = [
         f"{decision.name} answers at {url}/v1/decide",

@@ -15,6 +15,7 @@ import msgspec
 from rdv import toml_text
 from rdv.decision.console import Console
 from rdv.decision.features import HttpFeatures, RedisFeatures
+from rdv.decision.logs import Logging
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.model import ModelConfig
 from rdv.decision.objective import Objective
@@ -137,6 +138,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
     "drift": Drift,
+    "logging": Logging,
     "console": Console,
     "mlflow": Mlflow,
 }
@@ -216,6 +218,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enrich_redis: RedisFeatures = RedisFeatures()
     enrich_http: HttpFeatures = HttpFeatures()
     drift: Drift = Drift()
+    logging: Logging = Logging()
     console: Console = Console()
     mlflow: Mlflow = Mlflow()
     models: dict[str, ModelConfig] = {}

@@ -24,6 +24,7 @@ from rdv.decision.accepted import read_published
 from rdv.decision.console import Console
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.features import HttpFeatures, RedisFeatures
+from rdv.decision.logs import Logging
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
@@ -46,6 +47,7 @@ SECTIONS = {
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
     "console": Console,
+    "logging": Logging,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -112,6 +114,7 @@ OTHERS: dict[str, object] = {
     "schema.columns": {"extra": {"type": "number", "default": 1.5}},
     "console.hidden_fields": ["card"],
     "console.host": "localhost",
+    "logging.file": "serve.log",
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],
@@ -164,6 +167,7 @@ class Settings:
             "enrich_redis": {},
             "enrich_http": {},
             "console": {},
+            "logging": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },

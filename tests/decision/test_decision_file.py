@@ -31,6 +31,7 @@ from rdv.decision import (
 )
 from rdv.decision.console import Console
 from rdv.decision.features import HttpFeatures, RedisFeatures
+from rdv.decision.logs import Logging
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
@@ -68,6 +69,7 @@ SECTIONS = {
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
     "drift": Drift,
+    "logging": Logging,
     "console": Console,
     "mlflow": Mlflow,
 }

@@ -11,6 +11,7 @@ from rdv.decision.convert import RETIRED, Retired
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.load import with_environment
+from rdv.decision.logs import Logging
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
@@ -34,6 +35,7 @@ SECTIONS = {
     "enrich_redis": RedisFeatures,
     "enrich_http": HttpFeatures,
     "drift": Drift,
+    "logging": Logging,
     "console": Console,
     "models.NAME": ModelConfig,
     "models.NAME.remote": Remote,
