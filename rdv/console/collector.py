@@ -16,7 +16,9 @@ from prometheus_client.utils import floatToGoString
 
 from rdv.console.bounded import Histograms, Key
 from rdv.console.console import Console
+from rdv.console.gauges import LOST
 from rdv.console.totals import SECOND_US
+from rdv.serve.proxy.shared_counts import LATENCY_NS
 
 
 class ConsoleCollector(Collector):
@@ -29,7 +31,10 @@ class ConsoleCollector(Collector):
         """Yield the metrics."""
         yield from self._decisions()
         yield from self._models()
+        yield from self._running()
+        yield from self._proxies()
         yield from self._log()
+        yield from self._processes()
 
     def describe(self) -> Iterable[Metric]:
         return []
@@ -117,8 +122,104 @@ class ConsoleCollector(Collector):
         ):  # fmt: skip
             yield self._histogram(f"rdv_model_{name}", text, ("model",), found, unit)
 
+    def _running(self) -> Iterator[Metric]:
+        """Yield what models are now."""
+        gauges = self._console.gauges
+        declared = self._console.decision.scoring_models()
+        yield self._gauge(
+            "rdv_model_lag_records", "Requests that a model has not read yet.",
+            ("model",), {(name,): lag for name, lag in gauges.lags.items() if name in declared},
+        )  # fmt: skip
+        instances = gauges.instances()
+        yield self._gauge(
+            "rdv_model_instances", "Workers of a model that are ready.",
+            ("model",), {(name,): instances[(name,)] for name in declared},
+        )  # fmt: skip
+        info = InfoMetricFamily("rdv_model", "Models that run.", labels=("decision", "model"))
+        for name, version in sorted(gauges.versions().items()):
+            info.add_metric((self._console.name, name), {"version": version})
+        yield info
+
+    def _proxies(self) -> Iterator[Metric]:
+        """Yield what the proxies count by themselves, which is not in the log."""
+        figures = self._console.gauges.proxies
+        for key, name, text in (
+            ("requests", "requests", "Requests that the proxies got."),
+            ("refused", "refused_requests", "Requests that a proxy refused: a 4xx, or a 503."),
+            ("http_refusals", "http_refusals", "Requests that were no proper HTTP."),
+            ("timeouts", "timeouts", "Requests that came too slowly, or got no answer."),
+            ("gone", "gone", "Requests whose clients left before the answer."),
+            ("late", "late_answers", "Answers after the SLA, by the proxy's clock."),
+            ("backstop", "backstops", "Answers of a proxy itself: no result had come in time."),
+            ("connections_opened", "connections_opened", "Connections of clients."),
+            ("connections_refused", "connections_refused", "Connections beyond the limits."),
+        ):
+            yield self._counter(f"rdv_proxy_{name}", text, (), {(): figures.counts[key]})
+        yield self._gauge(
+            "rdv_in_flight_requests", "Requests that are being decided.",
+            (), {(): figures.gauges["in_flight"]},
+        )  # fmt: skip
+        yield self._gauge(
+            "rdv_proxy_connections", "Open connections of clients.",
+            (), {(): figures.gauges["connections"]},
+        )  # fmt: skip
+        family = HistogramMetricFamily(
+            "rdv_proxy_duration_seconds",
+            "Time from the start of a request to its answer, by the proxy's clock; also of answers "
+            "that are not in the log.",
+            labels=("decision",),
+        )
+        buckets, total = [], 0
+        for bound, count in zip([*LATENCY_NS, None], figures.latency, strict=True):
+            total += count
+            buckets.append(("+Inf" if bound is None else _bound(bound / 1e9), total))
+        family.add_metric((self._console.name,), buckets, figures.latency_sum_ns / 1e9)
+        yield family
+
+    def _processes(self) -> Iterator[Metric]:
+        gauges = self._console.gauges
+        yield self._gauge(
+            "rdv_processes", "Processes by role and state.", ("role", "state"), gauges.states()
+        )
+        yield self._counter(
+            "rdv_process_cpu_seconds", "Time of the processor that processes have used.",
+            ("role",), {(role,): spent for role, spent in gauges.cpu.sums.items()},
+        )  # fmt: skip
+        for key, name, text in (
+            ("bytes", "resident_memory_bytes", "Resident memory of the processes of a role."),
+            ("files", "open_fds", "Open files of the processes of a role."),
+            ("threads", "threads", "Threads of the processes of a role."),
+        ):
+            values: dict[Key, float] = {(r,): counts[key] for r, counts in gauges.by_role.items()}
+            yield self._gauge(f"rdv_process_{name}", text, ("role",), values)
+
     def _log(self) -> Iterator[Metric]:
-        console = self._console
+        console, gauges = self._console, self._console.gauges
+        yield self._gauge(
+            "rdv_log_bytes", "Bytes of a stream on the disk.",
+            ("stream",), {(name,): size for name, size in gauges.sizes.items()},
+        )  # fmt: skip
+        yield self._counter(
+            "rdv_log_records", "Records that were ever appended to a stream.",
+            ("stream",), {(name,): end for name, end in gauges.ends.items()},
+        )  # fmt: skip
+        lost: dict[Key, float] = {
+            (what,): gauges.lost.sums.get(name, 0.0) for name, what in LOST.items()
+        }
+        of_proxies = float(gauges.proxies.counts["unlogged"])
+        lost[("requests",)] = max(of_proxies, lost[("requests",)])
+        yield self._counter(
+            "rdv_log_unlogged", "What could not be written to the log, and is not in it.",
+            ("what",), lost,
+        )  # fmt: skip
+        yield self._gauge(
+            "rdv_disk_free_bytes", "Free bytes of the disk that the log is on.",
+            (), {(): gauges.disk["free"]} if gauges.disk else {},
+        )  # fmt: skip
+        yield self._gauge(
+            "rdv_disk_bytes", "All bytes of the disk that the log is on.",
+            (), {(): gauges.disk["all"]} if gauges.disk else {},
+        )  # fmt: skip
         yield self._gauge(
             "rdv_console_lag_seconds", "How far behind the log these metrics are.",
             (), {(): round(console.lag_s, 3)},

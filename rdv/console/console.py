@@ -19,6 +19,7 @@ import msgspec
 
 from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.coded import coded
+from rdv.console.gauges import Gauges, SavedCounts
 from rdv.console.recent import Bucket, Recent
 from rdv.console.totals import SavedTotals, Totals
 from rdv.decision import Decision
@@ -42,6 +43,8 @@ class _Saved(msgspec.Struct):
     follow: FollowState
     totals: SavedTotals
     buckets: list[Bucket]
+    lost: SavedCounts
+    cpu: SavedCounts
 
 
 class _Hour(msgspec.Struct):
@@ -108,9 +111,11 @@ class Console:
         if saved is None or saved.version != VERSION:
             self.follower = Follower(self.directory, clock=self._clock)
             self.totals, self.recent = Totals(), Recent()
+            self.gauges = Gauges(self.directory)
             return
         self.follower = Follower(self.directory, saved.follow, clock=self._clock)
         self.totals = Totals.load(saved.totals)
+        self.gauges = Gauges(self.directory, saved.lost, saved.cpu)
         buckets = {one.start_s: one for one in (hour.buckets if hour else [])}
         buckets |= {one.start_s: one for one in saved.buckets}
         self.recent = Recent(buckets.values())
@@ -129,6 +134,8 @@ class Console:
         with self.lock:
             self.totals.add(update, declared)
             self.recent.add(update, declared)
+            self.gauges.note(update.control)
+            self.gauges.look()
             for listener in self.listeners:
                 listener(update)
             self._save()
@@ -141,7 +148,10 @@ class Console:
             return
         recent = self.recent
         changed = [one for one in recent.buckets if one.start_s in recent.changed]
-        state = _Saved(VERSION, self.follower.state(), self.totals.saved(), changed)
+        state = _Saved(
+            VERSION, self.follower.state(), self.totals.saved(), changed, self.gauges.lost.saved(),
+            self.gauges.cpu.saved(),
+        )  # fmt: skip
         try:
             save(os.path.join(self._folder, STATE), state)
             if len(changed) > CHANGED_MAX:
@@ -159,6 +169,7 @@ class Console:
 
     def close(self) -> None:
         self.follower.close()
+        self.gauges.close()
 
 
 class Ticker:

@@ -20,6 +20,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 def console(tmp_path_factory):
     directory = tmp_path_factory.mktemp("log")
     varied(100).write(directory)
+    (directory / "rdv.toml").write_text("")
     decision = Decision(directory=str(directory), name="fraud")
     clock = FakeClock(BEGIN_NS + 10**11)
     console = Console(str(directory), lambda: decision, saves=False, clock=clock)

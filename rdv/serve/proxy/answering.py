@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import chain
 from typing import Protocol
 
@@ -23,6 +24,10 @@ MISS_NS = 10_000_000
 """An answer that is later than its deadline by more than this is counted as a miss."""
 
 
+def _ignore(waited_ns: int) -> None:
+    del waited_ns
+
+
 class Departed(Protocol):
     """A request whose client has left; `token` is its id, or that of its rows."""
 
@@ -38,6 +43,8 @@ class Answering:
         self.many: dict[str, ManyRows] = {}
         """The HTTP requests with several rows that are not answered yet, by their tokens."""
         self.now_ns = clock.monotonic_ns
+        self.count_wait: Callable[[int], None] = _ignore
+        """Called with how long each client has waited, in ns (`shared_counts`)."""
         self._loop = asyncio.get_running_loop()
         self.own_answers = OwnAnswers(
             Outbox(
@@ -74,6 +81,7 @@ class Answering:
     def answer(self, entry: OpenRequest, result: Result) -> None:
         request = entry.request
         waited_ns = self.now_ns() - request.monotonic_ns
+        self.count_wait(waited_ns)
         counts = self.counts
         if result.kind == "preferred":
             counts.preferred += 1

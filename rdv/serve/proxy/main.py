@@ -45,6 +45,7 @@ from rdv.serve.proxy.openapi.handler import OpenApiHandler
 from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeHandler
 from rdv.serve.proxy.proxy import Proxy, Settings
 from rdv.serve.proxy.readiness import ModelStates, Readiness, draining, readiness, wanted_models
+from rdv.serve.proxy.shared_counts import SharedCounts
 from rdv.serve.status import StatusWriter
 from rdv.system.orphans import stop_without_parent
 
@@ -210,6 +211,8 @@ class ProxyProcess:
             outcomes.config.record_bytes_max,
         )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
+        self._shared = SharedCounts(decision.directory, name)
+        self.proxy.count_wait = self._shared.answered
         self._is_up = is_up
         self.inference = Inference(self.proxy.decide, lambda: self._accepted)
         self._models = ModelStates(self._streams.control)
@@ -272,7 +275,7 @@ class ProxyProcess:
         tune_collector()
         log.info("listening on %s://%s", self.scheme, host_port(http.host, self.port))
         while not self._stop.is_set():
-            self._status.write("ready", self._figures())
+            self._write_status("ready")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 1.0)
         await self._drain()
@@ -284,7 +287,7 @@ class ProxyProcess:
         left = await self._server.drain(longest_ms / 1000 + DRAIN_GRACE_S)
         if left:
             log.warning("%d connections were cut off", left, extra=coded("connections_cut"))
-        self._status.write("stopped", self._figures())
+        self._write_status("stopped")
         self._watch.stop()
         self._enriching.close()
         self.proxy.close()
@@ -293,6 +296,26 @@ class ProxyProcess:
         self._status.close()
         if self._owns_streams:
             self._streams.close()
+
+    def _write_status(self, state: str) -> None:
+        """Publish the figures: in the log, and in the file that works on a full disk as well."""
+        figures = self._figures()
+        self._status.write(state, figures)
+        counted = {name: value for name, value in figures.items() if isinstance(value, int)}
+        self._shared.write(counted | self._server_counts(), counted)
+
+    def _server_counts(self) -> dict[str, int]:
+        """Return what the HTTP server has counted; nothing for gRPC."""
+        server = self._server
+        if not isinstance(server, HttpServer):
+            return {}
+        counters = server.counters
+        return {
+            "connections_opened": counters.connections_opened,
+            "connections_refused": counters.connections_refused,
+            "http_refusals": counters.refusals,
+            "timeouts": counters.timeouts,
+        }
 
     def _ask_to_stop(self) -> None:
         """Request a stop. For any thread."""
