@@ -243,6 +243,7 @@ EventCode = Literal[
     "index_cut_off",
     "instances_limited",
     "kind_unusable",
+    "limits_without_groups",
     "misplaced_renamed",
     "mlflow_not_followed",
     "mode_changed",
@@ -300,6 +301,7 @@ EVENT_CODES: dict[EventCode, str] = {
     "index_cut_off": "The index ends before an offset that it had reached.",
     "instances_limited": "A model has more instances than there are partitions to share.",
     "kind_unusable": "Another package's kind of model cannot be imported; the others can be used.",
+    "limits_without_groups": "No cgroup can be made: a model's `cpu_max` is only a lower priority.",
     "misplaced_renamed": "Something that is no file of rdv lay in the place of one, and "
     "has been renamed.",
     "mlflow_not_followed": "An alias cannot be followed now: its model goes on as it is.",

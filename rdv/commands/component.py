@@ -127,6 +127,7 @@ def _run(given: argparse.Namespace) -> None:
             config=config,
             instance=given.number,
             is_published=given.accepted,
+            groups=given.group,
         )
 
 
@@ -151,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         if role == "worker":
             command.add_argument("model")
             command.add_argument("--config", default="", help="settings as JSON, not rdv.toml's")
+            text = "a directory of the cgroup that it joins; may be given again"
+            command.add_argument("--group", action="append", default=[], help=text)
         command.add_argument(
             "--number", "--index", "--instance", type=int, default=0, help="which of them"
         )

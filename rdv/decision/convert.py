@@ -28,6 +28,7 @@ from rdv.decision.sections import PORT_MAX, Http
 from rdv.decision.value import Value
 from rdv.stream import check_name
 from rdv.stream.errors import InvalidName
+from rdv.system.cgroup import CPUS_MIN
 
 _SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings", "registered"}
 _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
@@ -367,6 +368,9 @@ def _check_surroundings(model: ModelConfig, key: str, where: str) -> None:
     if not is_usable:
         reason = f"{model.memory_max!r} is less than a model can do with, {MEMORY_MIN} bytes"
         raise InvalidDecision(where, f"{key}.memory_max", reason)
+    if 0 < model.cpu_max < CPUS_MIN:
+        reason = f"{model.cpu_max:g} is less than a model can do with, {CPUS_MIN:g}; 0: no limit"
+        raise InvalidDecision(where, f"{key}.cpu_max", reason)
 
 
 def _check_servers(model: ModelConfig, key: str, where: str) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from rdv.decision.remote import ProtocolName, Remote, servers
 from rdv.decision.sections import MS, live, on_replace
+from rdv.system.cgroup import Limits
 from rdv.system.limits import parse_size
 
 Builtin = Literal["", "decoy", "canary"]
@@ -143,6 +144,12 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         str,
         on_replace('Memory that it may add to its process, as "2GiB"; beyond, it is restarted'),
     ] = ""
+    cpu_max: Annotated[
+        float,
+        on_replace(
+            "Processors that one process of it may use, as 0.5; 0: no limit; needs cgroups", 0, 1024
+        ),
+    ] = 0.0
     nice: Annotated[
         int, on_replace("How far its processes step back for others, as nice(1)", 0, 19)
     ] = 0
@@ -174,6 +181,15 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def memory_max_bytes(self) -> int:
         """Return `memory_max` in bytes; 0: no limit."""
         return parse_size(self.memory_max) if self.memory_max else 0
+
+    @property
+    def limits(self) -> Limits:
+        """Return the limits of the group of each of its processes.
+
+        The group has an eighth more memory than `memory_max`: so an allocation of the model's
+        process fails, which is an error of its row, before the system ends the process.
+        """
+        return Limits(self.memory_max_bytes * 9 // 8, self.cpu_max)
 
     @property
     def more_files(self) -> list[str]:

@@ -44,6 +44,7 @@ class Workers:
                 env,
                 self._model.made_of,
                 ready_s(self._model),
+                self._model.limits,
             )
             for n in self._numbers
         ]

@@ -9,6 +9,8 @@ import resource
 import sys
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(?:([KMGT])(i?)(B?)|B?)", re.ASCII | re.IGNORECASE)
+FALLBACK_NICE = 10
+"""The nice value of a model with `cpu_max` where its processor time cannot be limited."""
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 

@@ -17,11 +17,16 @@ _PARENT, _START = 1, 19
 
 def children_of(parent: int) -> list[int]:
     """Return the children of a process; none where there is no /proc."""
-    found = []
+    return [pid for pid, its_parent in parents().items() if its_parent == parent]
+
+
+def parents() -> dict[int, int]:
+    """Return the parent of each process; empty where there is no /proc."""
+    found = {}
     for pid in processes():
         fields = _stat(pid)
-        if len(fields) > _START and int(fields[_PARENT]) == parent:
-            found.append(pid)
+        if len(fields) > _START:
+            found[pid] = int(fields[_PARENT])
     return found
 
 

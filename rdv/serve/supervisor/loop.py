@@ -24,6 +24,7 @@ from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
 from rdv.serve.supervisor.digester import NAME as DIGESTS
 from rdv.serve.supervisor.digester import Digester
+from rdv.serve.supervisor.groups import ModelGroups
 from rdv.serve.supervisor.happenings import Troubles, started_event, stopped_event
 from rdv.serve.supervisor.in_force import InForce
 from rdv.serve.supervisor.leftovers import clear_in_background, run_marker
@@ -151,9 +152,6 @@ async def _run(
 ) -> bool:
     known: set[str] = set()
 
-    def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
-        return starter.start(part.arguments, part.env, partial(Child, line=line, ended=ended))
-
     def reported(line: StatusLine) -> None:
         is_new = supervisor.reported(line.name, line.pid, line.state)
         outputs.reported(line, is_new=is_new)
@@ -163,16 +161,9 @@ async def _run(
         if in_force is not None:
             in_force.scaler.reported(line)
 
-    def reap() -> None:
-        supervisor.reap()
-        known = starter.own_pids().union(supervisor.pids())
-        for one in (digester, beside):
-            one.reap()
-            known |= one.pids()
-        foreign.end(known)
-        reap_orphans(known)
-
     outputs = _Outputs(log, decision())
+    groups = ModelGroups(outputs.own_line)
+    launch = partial(_launch, starter, groups)
     supervisor = Supervisor(wanted, outputs, launch, SYSTEM_CLOCK, essential)
     outputs.control = control = Control(decision(), SYSTEM_CLOCK, reported, log.own_line)
     outputs.own_pids = supervisor.pids
@@ -180,7 +171,8 @@ async def _run(
     digester = _digester(starter, decision, log)
     beside = _beside(starter, decision, log, outputs)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGCHLD, reap)
+    beside_it = (digester, beside)
+    loop.add_signal_handler(signal.SIGCHLD, _reap, starter, supervisor, beside_it, foreign, groups)
     signals = _stop_on_signals(loop, supervisor, log)
     if in_force is not None:
         _connect(in_force, outputs)
@@ -205,6 +197,24 @@ async def _run(
             control.event(stopped_event(decision(), signals, sys.exception()))
         control.close()
     return supervisor.is_to_begin_again
+
+
+def _reap(
+    starter: Starter,
+    supervisor: Supervisor,
+    beside: tuple[Digester, Beside],
+    foreign: ForeignChildren,
+    groups: ModelGroups,
+) -> None:
+    """Handle the end of some child."""
+    supervisor.reap()
+    known = starter.own_pids().union(supervisor.pids())
+    for one in beside:
+        one.reap()
+        known |= one.pids()
+    foreign.end(known)
+    reap_orphans(known)
+    groups.sweep()
 
 
 def _stop_on_signals(
@@ -235,6 +245,28 @@ def _disconnect(in_force: InForce | None, demand: Demand | None) -> None:
     if in_force is not None and demand is not None:
         in_force.scaler.close()
         demand.close()
+
+
+def _launch(
+    starter: Starter,
+    groups: ModelGroups,
+    part: Part,
+    line: Callable[[str], None],
+    ended: Callable[[int], None],
+) -> Child:
+    """Start the process of a part, in a cgroup of its own if it has limits. Raises OSError."""
+    group = groups.make(part)
+    words = [word for path in (group.paths if group else ()) for word in ("--group", path)]
+
+    def over(code: int) -> None:
+        ended(groups.ended(group, code))
+
+    try:
+        make = partial(Child, line=line, ended=over)
+        return starter.start((*part.arguments, *words), part.env, make)
+    except OSError:
+        groups.ended(group, 0)
+        raise
 
 
 def _digester(starter: Starter, decision: Callable[[], Decision], log: Log) -> Digester:

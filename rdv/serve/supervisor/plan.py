@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from rdv.decision import Decision, ModelConfig
 from rdv.decision.registry import REGISTRY_ENVIRONMENT
 from rdv.rendezvous.topology import proxy_name
+from rdv.system.cgroup import Limits
 from rdv.system.child import DELAY_MS_MAX, FIRST_DELAY_MS, restart_delay_ms
 
 Role = Literal["server", "worker", "proxy", "mlflow"]
@@ -51,6 +52,8 @@ class Part(NamedTuple):
     """For a worker, the file or the command of its model."""
     ready_s: float = 60.0
     """How long it may take to become ready when it is to replace another one."""
+    limits: Limits = Limits()
+    """For a worker, those of the group that its process is put into."""
 
 
 def first_count(decision: Decision, model: ModelConfig) -> int:
@@ -93,6 +96,7 @@ def parts(
             (*decision.env, *model.variables),
             model.made_of,
             ready_s(model),
+            model.limits,
         )
         for name, model in decision.models.items()
         if not model.retired

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import coded
@@ -33,7 +33,8 @@ from rdv.serve.worker.requests import START_S
 from rdv.serve.worker.warm_up import warm_up
 from rdv.serve.worker.worker import Watchdog, Worker
 from rdv.status.lines import NOT_LOADED
-from rdv.system.limits import limit_memory, lower_priority
+from rdv.system.cgroup import join
+from rdv.system.limits import FALLBACK_NICE, limit_memory, lower_priority
 from rdv.system.made_of import MadeOf, read_made_of
 from rdv.system.orphans import stop_without_parent
 from rdv.system.standard_streams import stdout_to_stderr
@@ -50,8 +51,11 @@ def run_worker(
     config: ModelConfig | None = None,
     instance: int = 0,
     is_published: bool = False,
+    groups: Sequence[str] = (),
 ) -> None:
     """Evaluate one model until SIGTERM or SIGINT; `config` for one that rdv.toml does not name.
+
+    It joins the cgroup with the directories `groups` before the model is loaded.
 
     Raises RdvErrors of the configuration, and ModelNotLoaded.
     """
@@ -64,7 +68,7 @@ def run_worker(
     keep_signals()
     stop_without_parent(waker.stop)
     yield_processor()  # before the model is loaded, and any process of it is started
-    WorkerProcess(decision, name, config, instance, waker).run()
+    WorkerProcess(decision, name, config, instance, waker, groups=groups).run()
 
 
 class WorkerProcess:
@@ -83,10 +87,12 @@ class WorkerProcess:
         waker: Waker,
         streams: Streams | None = None,
         hanging: Callable[[bool], None] = lambda _: None,
+        groups: Sequence[str] = (),
     ) -> None:
         """`hanging` is called, from any thread, when the model hangs, and when it goes on."""
         self._hanging = hanging
         self._is_alone = streams is None
+        self._groups = groups
         if self._is_alone:
             stdout_to_stderr()
         self._waker = waker
@@ -142,8 +148,7 @@ class WorkerProcess:
             self._report_not_loaded(name, error.reason, "" if error.may_pass else config.made_of)
             raise
         if self._is_alone:
-            lower_priority(config.nice)
-            limit_memory(config.memory_max_bytes)
+            self._limit(name, config)
         self._ends_without_memory = self._is_alone and bool(config.memory_max)
         late = threading.Timer(config.start_timeout_ms / 1000, self._late, (name, config))
         late.daemon = True
@@ -157,6 +162,20 @@ class WorkerProcess:
             raise
         finally:
             late.cancel()
+
+    def _limit(self, name: str, config: ModelConfig) -> None:
+        """Limit this process, and all that the model starts: by its group, if it has one."""
+        has_group = bool(self._groups)
+        try:
+            join(self._groups)
+        except OSError as error:
+            has_group = False
+            text = "%s cannot join its cgroup %s: %s"
+            reason = error.strerror or error
+            log.warning(text, name, self._groups[0], reason, extra=coded("limits_without_groups"))
+        is_only_lower = bool(config.cpu_max) and not has_group
+        lower_priority(max(config.nice, FALLBACK_NICE) if is_only_lower else config.nice)
+        limit_memory(config.memory_max_bytes)
 
     def _late(self, name: str, config: ModelConfig) -> None:
         """End the process, from the timer's thread: the model hangs while it is loaded."""
