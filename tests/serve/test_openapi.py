@@ -17,10 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import MODELS, Client, Decision, write_decision
 
+from rdv.decision import load_decision
+from rdv.decision.accepted import accept_first
 from rdv.decision.schema import Column, Schema
 from rdv.decision.schema_tree import find_faults, tree_of_columns
 from rdv.serve.proxy.oip import columns_of
 from rdv.serve.proxy.openapi.data import schema_of
+from rdv.serve.proxy.openapi.document import document_of
+from rdv.serve.proxy.openapi.handler import facts_of
 
 SCHEMA = """
 [schema.columns]
@@ -39,14 +43,33 @@ expected-statuses = ["2xx", "422", "429"]
 
 [checks.negative_data_rejection]
 expected-statuses = ["400", "404", "405", "413", "415", "422", "429"]
+
+[[operations]]
+include-path = "/v2/models/fraud/infer"
+generation = { max-examples = 4 }
+phases = { examples = { enabled = false } }
+
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "422", "429"]
+
+[[operations]]
+include-path-regex = "^/v2(?!/models/fraud/infer$)"
+generation = { max-examples = 2 }
+phases = { coverage = { enabled = false }, examples = { enabled = false } }
+
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "422", "429"]
 """
-"""A valid request may still name an unknown schedule or a time to come: 422."""
+"""A valid request may still name an unknown schedule or a time to come: 422; and a tensor may have
+more or fewer values than its shape: 400. The paths of versions are those without, once more.
+"""
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     directory = tmp_path_factory.mktemp("openapi") / "fraud"
     decision = Decision(directory, write_decision(directory, more=SCHEMA))
+    (directory / "requests.jsonl").write_text('{"data": {"amount": 5}}\n')
     try:
         decision.start("server", *MODELS, "proxy-0")
         decision.await_ready()
@@ -62,10 +85,13 @@ def test_the_document_is_true_of_the_proxy(served, tmp_path):
     # What a repeat with another body gets is for other tests.
     for operation in (post, document["paths"]["/v1/outcomes"]["post"]):
         operation["parameters"] = operation["parameters"][:1]
+    for path in ("/v2/models/fraud/infer", "/v2/models/fraud/versions/{version}/infer"):
+        operation = document["paths"][path]["post"]
+        operation["parameters"] = [one for one in operation["parameters"] if one["in"] == "path"]
     Path(tmp_path, "openapi.json").write_bytes(orjson.dumps(document))
     Path(tmp_path, "schemathesis.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--no-color"]
-    command += ["--url", f"http://127.0.0.1:{served.port}", "--max-examples", "8", "--seed", "1"]
+    command += ["--url", f"http://127.0.0.1:{served.port}", "--max-examples", "6", "--seed", "1"]
     command += ["--phases", "examples,coverage,fuzzing"]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
@@ -78,11 +104,43 @@ def test_the_document_has_the_decisions_own_schema(served):
         _, document = client.get("/openapi.json")
         accepted = client.post({"data": {"amount": 1}})
         refused = client.post({"data": {"amount": -1}})
+        infer = document["paths"]["/v2/models/fraud/infer"]["post"]
+        example = infer["requestBody"]["content"]["application/json"]["example"]
+        inferred = client.post(example, path="/v2/models/fraud/infer")
     assert document["openapi"].startswith("3.1")
     data = document["components"]["schemas"]["Data"]
     assert data["properties"]["amount"] == {"type": "number", "minimum": 0, "maximum": 1e6}
     assert data["properties"]["country"]["default"] == "de"
-    assert (accepted[0], refused[0]) == (200, 422)
+    assert (accepted[0], refused[0], inferred[0]) == (200, 422, 200)
+    assert example["inputs"][0]["data"] == ['{"amount":5}']
+
+
+PLAIN = """
+[schema.columns]
+amount = { type = "number", min = 0 }
+country = { type = "string" }
+"""
+
+
+def test_the_tensors_are_those_of_the_decisions_schema(tmp_path):
+    """A client made from the document asks with the tensors that the metadata has."""
+    directory = tmp_path / "shop"
+    write_decision(directory, more=PLAIN)
+    document = document_of(facts_of(accept_first(load_decision(str(directory)))))
+    schemas = document["components"]["schemas"]
+    body = {"$ref": "#/components/schemas/InferRequest", "components": document["components"]}
+    is_valid = jsonschema_rs.validator_for(body).is_valid
+    request = document["paths"]["/v2/models/shop/infer"]["post"]["requestBody"]
+    example = request["content"]["application/json"]["example"]
+    assert [tensor["name"] for tensor in example["inputs"]] == ["amount", "country"]
+    assert is_valid(example)
+    amount, country = schemas["InferRequest"]["properties"]["inputs"]["items"]["anyOf"][:2]
+    assert amount["properties"]["name"] == {"const": "amount"}
+    assert amount["properties"]["datatype"]["enum"][0] == "FP64"
+    assert country["properties"]["datatype"]["enum"] == ["BYTES"]
+    assert set(document["paths"]) >= {"/v2", "/v2/models/shop", "/v2/health/ready"}
+    assert not is_valid({"inputs": []})
+    assert not is_valid({"inputs": [{**example["inputs"][0], "datatype": "FP8"}]})
 
 
 def test_metadata_of_the_open_inference_protocol_has_the_columns(served):

@@ -14,9 +14,11 @@ from rdv.codes import HTTP_CODES, HttpCode, ResultCode
 from rdv.decision.schema_tree import Node
 from rdv.http.head import CHARACTERS_MAX
 from rdv.moment import EARLIEST_NS
+from rdv.oip.metadata import TensorInfo
 from rdv.serve.proxy.idempotency import KEY_CHARACTERS_MAX as IDEMPOTENCY_CHARACTERS_MAX
 from rdv.serve.proxy.intake import KEY_CHARACTERS_MAX, MODELS_MAX, NAME_CHARACTERS_MAX
 from rdv.serve.proxy.openapi.data import schema_of
+from rdv.serve.proxy.openapi.oip import oip_paths, oip_schemas
 from rdv.serve.proxy.outcomes import OUTCOMES_MAX
 
 Json = dict[str, Any]
@@ -67,6 +69,8 @@ class Facts:
     """The declared schema of the data; None where any JSON is taken."""
     example: object
     rows_max: int
+    inputs: Sequence[TensorInfo]
+    """The input tensors of the Open Inference Protocol."""
 
 
 def document_of(facts: Facts) -> Json:
@@ -84,6 +88,7 @@ def document_of(facts: Facts) -> Json:
             "/v1/outcomes": {"post": _outcomes()},
             "/livez": {"get": _get("livez", "Whether the proxy runs", ["status"])},
             "/readyz": {"get": _readyz()},
+            **oip_paths(facts, _failures, [*_HEADERS, _TRACEPARENT]),
         },
         "components": {"schemas": _schemas(facts)},
     }
@@ -97,13 +102,14 @@ def _json(schema: Json, **more: Any) -> Json:
     return {"application/json": {"schema": schema, **more}}
 
 
-def _failures(statuses: Iterable[int]) -> Json:
-    """Return the refusals by status, each with its codes."""
+def _failures(statuses: Iterable[int], error: Json | None = None) -> Json:
+    """Return the refusals by status, each with its codes; `error` is the schema of their body."""
     found: Json = {}
+    content = _json(error or _ref("Error"))
     for status in sorted({*statuses, *_ALWAYS}):
         codes = [code for code, (own, _) in HTTP_CODES.items() if own == status]
         text = "; ".join(f"`{code}`: {HTTP_CODES[code][1]}" for code in codes)
-        found[str(status)] = {"description": text or "Refused", "content": _json(_ref("Error"))}
+        found[str(status)] = {"description": text or "Refused", "content": content}
     return found
 
 
@@ -227,6 +233,7 @@ def _schemas(facts: Facts) -> Json:
         ),
         "Outcome": _outcome(),
         "Error": _error(),
+        **oip_schemas(facts),
     }
 
 

@@ -11,6 +11,8 @@ from rdv.decision.accepted import Accepted
 from rdv.decision.schema_check import read_tree
 from rdv.http import Request as HttpRequest
 from rdv.http.authority import host_port, reachable_host
+from rdv.oip.metadata import input_tensors
+from rdv.serve.proxy.oip import columns_of
 from rdv.serve.proxy.openapi.document import Facts, document_of
 from rdv.serve.proxy.openapi.page import POLICY, page_of
 
@@ -58,6 +60,7 @@ def facts_of(accepted: Accepted) -> Facts:
         read_tree(accepted.schema) if accepted.schema else None,
         example_of(decision.path("requests.jsonl")),
         decision.http.rows_max,
+        input_tensors(columns_of(accepted.schema)),
     )
 
 
