@@ -9,13 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import UnsetType
 
 from rdv.decision.errors import InvalidDecision
 from rdv.decision.schema import Unknown
-from rdv.decision.schema_tree import DEPTH_MAX, NODES_MAX, Node, check_pattern, find_faults
+from rdv.decision.schema_tree import (
+    DEPTH_MAX,
+    LENGTH_MAX,
+    NODES_MAX,
+    Node,
+    check_pattern,
+    find_faults,
+    is_same,
+)
 
 _TYPES = {
     "number": "number",
@@ -81,7 +90,7 @@ class _Translation:
             raise self._fail(place, "is not a schema: an object is needed")
         if strange := sorted(schema.keys() - _KNOWN):
             raise self._fail(place, f"has {strange[0]!r}, which rdv cannot check")
-        if schema.get("uniqueItems"):
+        if self._flag(schema, "uniqueItems", place):
             raise self._fail(place, "has 'uniqueItems', which rdv cannot check")
         if "$ref" in schema:
             return self._referred(schema, place, depth)
@@ -96,11 +105,14 @@ class _Translation:
         return msgspec.structs.replace(found, default=rest["default"]) if rest else found
 
     def _find(self, reference: Any, place: str) -> Any:
-        if not isinstance(reference, str) or not reference.startswith("#"):
+        if not isinstance(reference, str) or not (reference == "#" or reference[:2] == "#/"):
             raise self._fail(place, f"refers to {reference!r}: only '#/…' of the same file can be")
         found = self._root
-        for escaped in reference.removeprefix("#").split("/")[1:]:
+        for escaped in unquote(reference).removeprefix("#").split("/")[1:]:
             part = escaped.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list) and part.isdecimal() and int(part[:9]) < len(found):
+                found = found[int(part[:9])]
+                continue
             if not isinstance(found, dict) or part not in found:
                 raise self._fail(place, f"refers to {reference!r}, which is not there")
             found = found[part]
@@ -114,7 +126,7 @@ class _Translation:
                 if keyword in schema:
                     made[name] = number_of(schema[keyword], f"{place}/{keyword}")
         if "pattern" in schema:
-            made["pattern"] = str(schema["pattern"])
+            made["pattern"] = self._text(schema, "pattern", place)
             check_pattern(made["pattern"], self._key, f"{self._where}: {place}/pattern")
         if (values := self._values(schema, place)) is not None:
             nullable = nullable and None in values
@@ -125,27 +137,40 @@ class _Translation:
             made["items"] = self.node(schema["items"], f"{place}/items", depth + 1)
         self._alternatives(schema, place, depth, made)
         named = schema.get("type")
-        fills_null = nullable and (bool(named) or bool(schema.get("nullable")))
+        fills_null = nullable and (bool(named) or self._flag(schema, "nullable", place))
         node = Node(types=types, nullable=nullable, fills_null=fills_null, **made)
         return self._with_fields(node, schema, place, depth)
 
     def _types(self, schema: dict[str, Any], place: str) -> tuple[tuple[str, ...], bool]:
-        named = schema.get("type", [])
-        names = [named] if isinstance(named, str) else named
-        if not isinstance(names, list):
+        named = schema.get("type")
+        names = [] if "type" not in schema else [named] if isinstance(named, str) else named
+        if not isinstance(names, list) or ("type" in schema and not names):
             raise self._fail(f"{place}/type", "is neither a name nor a list of names")
-        types = []
+        types: list[str] = []
         for name in names:
-            if name not in _TYPES and name != "null":
+            if not isinstance(name, str) or (name not in _TYPES and name != "null"):
                 raise self._fail(f"{place}/type", f"{name!r} is no type of JSON Schema")
-            if name in _TYPES:
+            if name in _TYPES and _TYPES[name] not in types:
                 types.append(_TYPES[name])
-        if "string" in types and (time := _FORMATS.get(str(schema.get("format")))):
+        form = self._text(schema, "format", place)
+        if "string" in types and (time := _FORMATS.get(form)):
             types[types.index("string")] = time
-        nullable = not names or "null" in names or bool(schema.get("nullable"))
-        if names == ["null"]:
+        nullable = not names or "null" in names or self._flag(schema, "nullable", place)
+        if not types and names:
             return ("null",), True
         return tuple(types), nullable
+
+    def _flag(self, schema: dict[str, Any], keyword: str, place: str) -> bool:
+        value = schema.get(keyword, False)
+        if not isinstance(value, bool):
+            raise self._fail(f"{place}/{keyword}", "is neither true nor false")
+        return value
+
+    def _text(self, schema: dict[str, Any], keyword: str, place: str) -> str:
+        value = schema.get(keyword, "")
+        if not isinstance(value, str):
+            raise self._fail(f"{place}/{keyword}", "is not a string")
+        return value
 
     def _number(self, value: Any, place: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -159,17 +184,22 @@ class _Translation:
         return number
 
     def _length(self, value: Any, place: str) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise self._fail(place, "is not a length")
-        return value
+        return min(value, LENGTH_MAX)
 
     def _values(self, schema: dict[str, Any], place: str) -> list[Any] | None:
-        if "const" in schema:
-            return [schema["const"]]
         values = schema.get("enum")
-        if values is not None and (not isinstance(values, list) or not values):
+        if "enum" in schema and (not isinstance(values, list) or not values):
             raise self._fail(f"{place}/enum", "is not a list of values")
-        return values
+        if "const" not in schema:
+            return values
+        const = schema["const"]
+        if values is not None and not any(is_same(const, one) for one in values):
+            raise self._fail(f"{place}/const", "is not one of enum: no value would be valid")
+        return [const]
 
     def _alternatives(
         self, schema: dict[str, Any], place: str, depth: int, made: dict[str, Any]
@@ -192,7 +222,7 @@ class _Translation:
         required = schema.get("required", [])
         if not isinstance(fields, dict):
             raise self._fail(f"{place}/properties", "is not an object")
-        if not isinstance(required, list):
+        if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
             raise self._fail(f"{place}/required", "is not a list of names")
         made = {
             name: self._field(
@@ -206,6 +236,8 @@ class _Translation:
         if not made and "additionalProperties" not in schema:
             return node
         more = schema.get("additionalProperties", True)
+        if not isinstance(more, bool | dict):
+            raise self._fail(f"{place}/additionalProperties", "is neither a schema nor a boolean")
         unknown: Unknown = "reject" if more is False else self._unknown
         rest = None
         if isinstance(more, dict):

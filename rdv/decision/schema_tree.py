@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ DEPTH_MAX = 20
 """The maximum nesting of a schema."""
 NODES_MAX = 5_000
 """The maximum number of columns, at all depths."""
+LENGTH_MAX = 2**40
+"""A larger limit of a length is the same as this one."""
 _SHOWN_MAX = 60
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -173,7 +176,8 @@ def _check_values(column: Column, key: str, where: str) -> None:
 def check_pattern(pattern: str, key: str, where: str) -> None:
     """Raise InvalidDecision for a pattern that is not a regular expression."""
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise InvalidDecision(where, key, f"is not a regular expression: {error}") from None
 
@@ -217,7 +221,7 @@ def find_faults(value: Any, node: Node, path: str = "data") -> Iterator[Fault]:
     if node.types and not any(_is_of(value, name) for name in node.types):
         yield Fault(path, f"is {_shown(value)}, not {_wanted(node)}")
         return
-    if node.values is not None and not any(_is_same(value, one) for one in node.values):
+    if node.values is not None and not any(is_same(value, one) for one in node.values):
         yield Fault(path, f"is {_shown(value)}, not one of {_shown(node.values)}")
         return
     if isinstance(value, str):
@@ -320,14 +324,14 @@ def _is_time(value: str, kind: type[date]) -> bool:
     return True
 
 
-def _is_same(value: Any, other: Any) -> bool:
+def is_same(value: Any, other: Any) -> bool:
     """Return whether two values of JSON are equal: 1 is 1.0, and not true."""
     if isinstance(value, bool) or isinstance(other, bool):
         return value is other
     if isinstance(value, list) and isinstance(other, list):
-        return len(value) == len(other) and all(map(_is_same, value, other))
+        return len(value) == len(other) and all(map(is_same, value, other))
     if isinstance(value, dict) and isinstance(other, dict):
-        return value.keys() == other.keys() and all(_is_same(value[k], other[k]) for k in value)
+        return value.keys() == other.keys() and all(is_same(value[k], other[k]) for k in value)
     return bool(value == other)
 
 
