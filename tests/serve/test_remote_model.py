@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -126,35 +129,34 @@ def test_a_model_that_must_see_everything_waits_for_its_server(tmp_path, server)
         assert not any("refusal" in one for one in reports.values())
 
 
-def test_the_example(tmp_path):
-    port, server_port = free_port(), free_port()
-    place = tmp_path / "remote"
+def test_the_example_runs_as_its_readme_says(tmp_path):
+    port, server_port, place = free_port(), free_port(), tmp_path / "remote"
     shutil.copytree(EXAMPLE, place)
-    (place / "rdv.toml").write_text(
-        (place / "rdv.toml")
-        .read_text()
-        .replace("8100", str(port))
-        .replace("8080", str(server_port))
-    )
-    schedule = place / "schedules" / "production.toml"
-    schedule.write_text(schedule.read_text().replace("100", "5000").replace("200", "20000"))
-    with subprocess.Popen([sys.executable, place / "server.py", str(server_port)]) as process:
-        decision = Decision(place, port)
+    for name in ("README.md", "rdv.toml", "schedules/production.toml"):
+        text = (place / name).read_text().replace("8100", str(port))
+        text = text.replace("8080", str(server_port)).replace("sla_ms = 200", "sla_ms = 20000")
+        (place / name).write_text(text.replace("until_ms = 100", "until_ms = 5000"))
+    start, ask = re.findall(r"```sh\n(.*?)```", (place / "README.md").read_text(), re.DOTALL)
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+    bash = {"cwd": place, "env": {**os.environ, "PATH": path}, "text": True}
+    script = start.replace(" &\n", " & echo $! > pid\n")
+    with (
+        (place / "log").open("w") as log,
+        subprocess.Popen(["bash", "-ec", script], stderr=log, start_new_session=True, **bash) as it,
+    ):
         try:
-            decision.start("server-0", "proxy-0", "gbm", "fast")
-            decision.await_ready("server-0", "proxy-0", "gbm", "fast")
-            with Client(port) as client:
-                _, answer = wait_until(lambda: of_gbm(client.post({"data": {"amount": 40}})))
-                assert answer["result"] == {"score": 0.04}
-                process.kill()
-                assert client.post({"data": {"amount": 4000}})[1]["result"] == {"score": 1.0}
-            versions = {one["version"] for one in decision.reports("gbm").values()}
-            assert "3" in versions
+            lines = ("listening", "gbm-0 is ready", "fast-0 is ready")
+            said = (place / "log").read_text
+            wait_until(lambda: all(one in said() for one in lines), "it does not start", 0.05)
+
+            def asked():
+                found = subprocess.check_output(["bash", "-ec", ask], **bash)
+                return json.JSONDecoder().raw_decode(found)[0]
+
+            answer = wait_until(lambda: (one := asked())["model"] == "gbm" and one)
+            assert (answer["result"], answer["version"]) == ({"score": 0.04}, "3")
+            os.kill(int((place / "pid").read_text()), signal.SIGKILL)
+            answer = asked()
+            assert (answer["model"], answer["result"]) == ("fast", {"score": 0.0})
         finally:
-            process.kill()
-            decision.close()
-
-
-def of_gbm(found):
-    """Return the answer if it is the server's, which may not be up yet."""
-    return found if found[1]["model"] == "gbm" else None
+            os.killpg(it.pid, signal.SIGTERM)
