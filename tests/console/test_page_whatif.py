@@ -14,6 +14,7 @@ import rdv
 from rdv.analysis.charts import number, share
 from rdv.analysis.whatif.held import HeldRequests
 from rdv.console.page.latest import read_last
+from rdv.decision import load_decision
 from rdv.rendezvous.schedule import schedule_from_object
 
 
@@ -59,7 +60,7 @@ def test_held_requests_give_what_the_study_gives(tmp_path, wanted, kind):
     decision = rdv.open(str(tmp_path))
     outcomes = [(one.id, "block" if one.number % 4 else "pass") for one in log.requests[::3]]
     decision.record_outcomes(outcomes)
-    last = read_last(str(tmp_path))
+    last = read_last(load_decision(str(tmp_path)))
     held = HeldRequests(last.joined, last.shelf, last.measure, last.outcomes)
     tried, found = held.try_schedule(wanted), decision.whatif(wanted)
     assert tried.new.as_json() == found.new.as_json()
@@ -177,6 +178,6 @@ def test_a_huge_form_is_refused(writable):
 
 
 def test_only_the_last_requests_are_held(directory):
-    last = read_last(str(directory), requests_max=30)
+    last = read_last(load_decision(str(directory)), requests_max=30)
     assert 0 < len(last) <= 30
     assert last.since_ns > BEGIN_NS

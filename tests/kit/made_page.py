@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
 from made_log import MODELS, PRODUCTION
 from starlette.applications import Starlette
 
+from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.console.console import Console
 from rdv.console.page import routes
+from rdv.decision import load_decision
 
 with warnings.catch_warnings():  # it would rather have httpx2
     warnings.simplefilter("ignore")
@@ -23,11 +26,6 @@ schedule = "production"
 [console]
 hidden_fields = ["card", "home.street"]
 """
-
-
-@dataclass
-class Console:
-    directory: str
 
 
 def write_settings(directory: Path, text: str = SETTINGS) -> None:
@@ -46,5 +44,15 @@ def write_settings(directory: Path, text: str = SETTINGS) -> None:
         (directory / "models" / f"{name}.py").write_text("def predict(rows): return rows\n")
 
 
+def console_of(directory: Path, clock: Clock = SYSTEM_CLOCK) -> Console:
+    """Return a console that has read everything."""
+    decision = partial(load_decision, str(directory))
+    console = Console(str(directory), decision, saves=False, clock=clock)
+    while console.turn():
+        pass
+    return console
+
+
 def page_of(directory: Path) -> TestClient:
-    return TestClient(Starlette(routes=routes(Console(str(directory)))), follow_redirects=False)
+    app = Starlette(routes=routes(console_of(directory)))
+    return TestClient(app, follow_redirects=False)

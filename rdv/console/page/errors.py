@@ -35,3 +35,22 @@ class FormTooLarge(InputFault):
     bytes_max: int
 
     _text = "the form has more than {bytes_max} bytes"
+
+
+class StreamUnknown(InputFault):
+    """A decision has no stream of this name."""
+
+    name: str
+    known: str
+
+    _text = "there is no stream {name!r}"
+    _hint = "There are {known}."
+
+
+class OutcomeUnusable(InputFault):
+    """An outcome is not JSON."""
+
+    given: str
+
+    _text = "the outcome {given!r} is not JSON"
+    _hint = 'For example true, 12.5 or "fraud" (with the quotes).'

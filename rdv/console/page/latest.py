@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +24,7 @@ from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
 from rdv.analysis.dataset.source import Source, sources
 from rdv.analysis.errors import NothingRecorded
 from rdv.analysis.measure import Measure, choose_measure
-from rdv.decision import Decision, load_decision
+from rdv.decision import Decision
 from rdv.decision.schedules import longest_wait_ms
 from rdv.rendezvous.topology import INPUT, RESULTS, SCORES
 
@@ -72,8 +73,8 @@ class LastRequests:
 class Latest:
     """Reads the last requests when they are needed. Thread-safe; one thread reads at a time."""
 
-    def __init__(self, directory: str, requests_max: int = REQUESTS_MAX) -> None:
-        self._directory, self._requests_max = directory, requests_max
+    def __init__(self, decision: Callable[[], Decision], requests_max: int = REQUESTS_MAX) -> None:
+        self._decision, self._requests_max = decision, requests_max
         self._lock = threading.Lock()
         self._found: LastRequests | None = None
         self._until_s = 0.0
@@ -82,7 +83,7 @@ class Latest:
     def get(self, *, fresh: bool = True) -> LastRequests:
         """Return the last requests, read anew if they are old, and `fresh` ones are wanted.
 
-        Raises NothingRecorded, InvalidDecision, and the log's SystemFaults.
+        Raises NothingRecorded, and the log's SystemFaults.
         """
         with self._lock:
             found = self._found
@@ -93,16 +94,17 @@ class Latest:
             self._found = None
             del found
             self._count += 1
-            self._found = read_last(self._directory, self._requests_max, self._count)
+            self._found = read_last(self._decision(), self._requests_max, self._count)
             took_s = time.monotonic() - begin_s
             self._until_s = time.monotonic() + max(FRESH_S, took_s / BUSY_SHARE)
             return self._found
 
 
-def read_last(directory: str, requests_max: int = REQUESTS_MAX, number: int = 0) -> LastRequests:
+def read_last(
+    decision: Decision, requests_max: int = REQUESTS_MAX, number: int = 0
+) -> LastRequests:
     """Read about the last `requests_max` requests, fewer if they are large. See `Latest.get`."""
-    decision = load_decision(directory)
-    with Recorded(directory) as recorded:
+    with Recorded(decision.directory) as recorded:
         # Younger requests may not have been answered yet.
         settled_ns = time.time_ns() - int((longest_wait_ms(decision) + SETTLING_MS) * _MS_NS)
         until_ns = settled_ns // _MS_NS * _MS_NS

@@ -16,8 +16,12 @@ class View(NamedTuple):
 
 
 VIEWS = (
+    View("/", "Now"),
+    View("/race", "Race"),
     View("/decisions", "Decisions"),
     View("/whatif", "What if"),
+    View("/models", "Models"),
+    View("/records", "Records"),
 )
 
 
@@ -38,10 +42,15 @@ def opening(title: str, decision: str, path: str) -> str:
         tag("a", view.name, href=view.path, aria_current="page" if view.path == path else None)
         for view in VIEWS
     ]
+    state = tag(
+        "p", tag("span", class_="dot", aria_hidden="true"), tag("span", "not live", data_words=""),
+        class_="status", hidden="", data_live_state="", role="status",
+    )  # fmt: skip
     bar = tag(
         "header",
         tag("a", tag("span", "rdv"), decision, href="/", class_="brand"),
         tag("nav", *links, aria_label="Views"),
+        state,
         class_="bar",
     )
     skip = tag("a", "Skip to the content", href="#content", class_="skip")

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Protocol
 
 from rdv.analysis.dataset.places import Recorded
+from rdv.console.console import Console
 from rdv.console.page.hidden import Hider
 from rdv.console.page.latest import Latest
-from rdv.decision import Decision, load_decision
-
-
-class HasDirectory(Protocol):
-    """The part of the console that the views need."""
-
-    @property
-    def directory(self) -> str:
-        """The decision's directory."""
+from rdv.decision import Decision
 
 
 class Site:
     """One decision, as the page shows it. Thread-safe."""
 
-    def __init__(self, console: HasDirectory) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
         self.directory = os.path.abspath(console.directory)
-        self.latest = Latest(self.directory)
+        self.latest = Latest(self.decision)
 
     @property
     def name(self) -> str:
-        """The name of the decision, for titles; that of its directory."""
+        """The name of the decision, for titles."""
+        return self.console.name
+
+    @property
+    def folder(self) -> str:
+        """The name of the decision's directory, for commands."""
         return os.path.basename(self.directory) or self.directory
 
     def decision(self) -> Decision:
-        """Return the settings as they are now. Raises InvalidDecision, DecisionNotFound."""
-        return load_decision(self.directory)
+        """Return the settings in force."""
+        return self.console.decision
 
     def recorded(self) -> Recorded:
         """Open the streams for reading. Raises NothingRecorded."""

@@ -20,6 +20,7 @@ _RIGHT = 16.0
 _NAME_MAX = 96.0
 _RADIUS = 4.5
 _DOTS_MAX = 400
+_FEW = 6
 
 
 def draw_lanes(chart: Lanes, number: int = 1) -> Markup:
@@ -93,8 +94,11 @@ def _lane(lane: Lane, name: str, row: int, place: _Place) -> list[Markup]:
     drawn += [_span(span, middle, row, place) for span in lane.spans]
     if lane.ridge is not None:
         drawn.append(_ridge(lane, middle, row, place))
-    for dot in lane.dots[:_DOTS_MAX]:
-        drawn.append(_dot(dot, middle, row, place))
+    many = len(lane.dots) > _FEW
+    for number, dot in enumerate(lane.dots[:_DOTS_MAX]):
+        # Many dots are small, and spread over the lane.
+        y = middle + (number * 7 % 11 - 5) * 1.3 if many else middle
+        drawn.append(_dot(dot, y, row, place, _RADIUS * (0.55 if many else 1)))
     return drawn
 
 
@@ -139,7 +143,7 @@ def _ridge(lane: Lane, middle: float, row: int, place: _Place) -> Markup:
     )
 
 
-def _dot(dot: Dot, middle: float, row: int, place: _Place) -> Markup:
+def _dot(dot: Dot, middle: float, row: int, place: _Place, radius: float) -> Markup:
     x, colour = place.x(dot.at), palette.colour(row)
     title = [tag("title", dot.title)] if dot.title else []
     if not dot.is_answer:
@@ -150,13 +154,13 @@ def _dot(dot: Dot, middle: float, row: int, place: _Place) -> Markup:
         )  # fmt: skip
     ring = [
         tag(
-            "circle", cx=x, cy=middle, r=_RADIUS + 3.5, fill="none", stroke=colour,
-            stroke_width=1.8,
+            "circle", cx=x, cy=middle, r=1.75 * radius, fill="none", stroke=colour,
+            stroke_width=radius / 2.5,
             class_=palette.stroke_class(row),
         )
     ]  # fmt: skip
     circle = tag(
-        "circle", *title, cx=x, cy=middle, r=_RADIUS, fill=colour, class_=palette.fill_class(row)
+        "circle", *title, cx=x, cy=middle, r=radius, fill=colour, class_=palette.fill_class(row)
     )
     return Markup("".join([*(ring if dot.is_chosen else []), circle]))
 

@@ -30,7 +30,9 @@ def decision_view(site: Site, id_: str) -> Report:
         links.append(parts.link("Requests of the same key", "/decisions", {"q": key}))
     links.append(parts.link("Another schedule: what if", "/whatif"))
     report.add(parts.row(*links))
-    report.add(parts.code(f"rdv explain {site.name} {found.request.id}", "The same in a terminal"))
+    report.add(
+        parts.code(f"rdv explain {site.folder} {found.request.id}", "The same in a terminal")
+    )
     return report
 
 

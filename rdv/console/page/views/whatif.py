@@ -251,12 +251,12 @@ def _saving(site: Site, last: LastRequests, wanted: Wanted) -> Markup:
         f"Made on the page from {wanted.base.name}, by {len(last):,} requests "
         f"until {parts.iso(last.until_ns)}"
     )
-    file = f"{site.name}/schedules/{name}.toml"
+    file = f"{site.folder}/schedules/{name}.toml"
     span = f"--since {parts.iso(last.since_ns)} --until {parts.iso(last.until_ns)}"
     lines = [
-        f"rdv whatif {site.name} --schedule {name} {span}",
-        f"rdv schedule check {site.name} {name}",
-        f"rdv schedule use {site.name} {name}",
+        f"rdv whatif {site.folder} --schedule {name} {span}",
+        f"rdv schedule check {site.folder} {name}",
+        f"rdv schedule use {site.folder} {name}",
     ]
     items = [tag("summary", "Save as schedule: the file, and the commands")]
     if wanted.is_changed:
