@@ -36,6 +36,7 @@ from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
 from rdv.decision.decision import Gate
 from rdv.decision.logs import Logging
+from rdv.decision.notify import Notify, Webhook
 from rdv.decision.model import ModelConfig
 from rdv.decision.remote import Remote
 from rdv.decision.sections import Drift, Http, Log, Server
@@ -158,6 +159,8 @@ def settings() -> str:
         ("[schema.columns.NAME]", "", Column),
         ("[drift]", "drift.", Drift),
         ("[logging]", "logging.", Logging),
+        ("[notify]", "notify.", Notify),
+        ("[notify.webhooks.NAME]", "notify.webhooks.NAME.", Webhook),
         ("[console]", "console.", Console),
         ("[models.NAME]", "", ModelConfig),
         ("[models.NAME.remote]", "", Remote),

@@ -262,6 +262,7 @@ EventCode = Literal[
     "not_recorded_yet",
     "not_restored",
     "not_wanted",
+    "notify_failed",
     "part_ended",
     "partition_locked",
     "promotion_asked",
@@ -325,6 +326,7 @@ EVENT_CODES: dict[EventCode, str] = {
     "not_recorded_yet": "Records cannot be written to the log now; they are kept, and tried again.",
     "not_restored": "There are more `Idempotency-Key`s in the log than are read at a start.",
     "not_wanted": "The model is not wanted any more: it was removed, retired or replaced.",
+    "notify_failed": "An event could not be posted to a webhook: it is sent again, or given up.",
     "part_ended": "A process of the decision has ended unasked; it is started again.",
     "partition_locked": "A partition is not read yet: another process holds its lock.",
     "promotion_asked": "An alias names another version: it runs beside the champion, and asks for"

@@ -56,7 +56,7 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         # Made absolute now: a model or an enricher may change the working directory.
         given.directory = os.path.abspath(given.directory)
-        if given.role not in ("server", "mlflow", "console") and adopt_orphans():
+        if given.role not in ("server", "mlflow", "console", "notify") and adopt_orphans():
             reap_abandoned()
         _run(given)
     except RdvError as error:
@@ -110,6 +110,10 @@ def _run(given: argparse.Namespace) -> None:
         from rdv.console.main import run_console
 
         run_console(given.directory, port=given.port, is_part=True)
+    elif given.role == "notify":
+        from rdv.notify.main import run_notify
+
+        run_notify(given.directory)
     elif given.role == "mlflow":
         from rdv.mlflow.main import run_mlflow
 
@@ -136,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         "rdv component", description="Run one process of a decision; `rdv serve` runs all of them."
     )
     roles = parser.add_subparsers(dest="role", required=True)
-    for role in ("server", "proxy", "grpc", "worker", "digests", "mlflow", "console"):
+    for role in ("server", "proxy", "grpc", "worker", "digests", "mlflow", "console", "notify"):
         command = roles.add_parser(role)
         command.add_argument("directory")
         if role == "console":

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from rdv.commands.options import Decision, span_ns
 from rdv.commands.output import Output
 from rdv.commands.tail import is_reader_gone
 from rdv.commands.terminal import Style, is_terminal, paint, printable, width
-from rdv.commands.units import iso_time, local_time
+from rdv.commands.units import local_time
 
 if TYPE_CHECKING:
     from rdv.decision.events import Event, EventReader
@@ -132,15 +132,6 @@ def _follow(reader: EventReader, kinds: set[str], show: _Shown) -> None:
             raise PipeClosedError
 
 
-def as_row(event: Event) -> dict[str, Any]:
-    """Return an event as the fields of its JSON line: those that apply."""
-    import msgspec
-
-    fields: dict[str, Any] = msgspec.to_builtins(event)
-    row: dict[str, Any] = {"id": event.id, "kind": event.kind, "code": event.code}
-    return {**row, "time": iso_time(event.time_ns), **fields}
-
-
 class _Shown:
     """Shows events as lines of a table, or as JSON lines."""
 
@@ -149,9 +140,11 @@ class _Shown:
         self._has_head = False
 
     def __call__(self, events: Iterable[Event]) -> None:
+        from rdv.decision.events import row_of
+
         for event in events:
             if self._output.as_json:
-                self._output.json(as_row(event))
+                self._output.json(row_of(event))
             else:
                 self._show(event)
         sys.stdout.flush()

@@ -18,6 +18,7 @@ from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.logs import Logging
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.model import ModelConfig
+from rdv.decision.notify import Notify
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
@@ -139,6 +140,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "enrich_http": HttpFeatures,
     "drift": Drift,
     "logging": Logging,
+    "notify": Notify,
     "console": Console,
     "mlflow": Mlflow,
 }
@@ -219,6 +221,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enrich_http: HttpFeatures = HttpFeatures()
     drift: Drift = Drift()
     logging: Logging = Logging()
+    notify: Notify = Notify()
     console: Console = Console()
     mlflow: Mlflow = Mlflow()
     models: dict[str, ModelConfig] = {}

@@ -13,8 +13,9 @@ import heapq
 import os
 import pwd
 import time
-from collections.abc import Iterator
-from typing import Self
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 import msgspec
 
@@ -31,6 +32,8 @@ TEXT_CHARS_MAX = 500
 """How long `last_line` may be, in characters."""
 _POLL_RECORDS = 500
 _HASH_CHARS = 12
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_NS = 200 * 365 * 86_400 * 10**9
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,6 +122,20 @@ def read_event(record: Record) -> Event | None:
     )
 
 
+def row_of(event: Event) -> dict[str, Any]:
+    """Return an event as `rdv events --json` prints it: the fields that apply, and its time."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    moment = _EPOCH + timedelta(microseconds=min(event.time_ns, _LATEST_NS) // 1000)
+    row = {"id": event.id, "kind": event.kind, "code": event.code}
+    return {**row, "time": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), **fields}
+
+
+def place_of(event: Event) -> tuple[str, int]:
+    """Return the topic and the offset of an event that was read."""
+    topic, offset, _ = event.id.rsplit("-", 2)
+    return topic, int(offset)
+
+
 class EventReader:
     """Reads the events of a decision, also of a stopped one. For one thread.
 
@@ -126,10 +143,19 @@ class EventReader:
     SystemFaults.
     """
 
-    def __init__(self, directory: str, since_ns: int | None = None) -> None:
-        """Open it; `since_ns` is the time of the first event, None for all that is kept."""
+    def __init__(
+        self,
+        directory: str,
+        since_ns: int | None = None,
+        positions: Mapping[str, int] | None = None,
+    ) -> None:
+        """Open it; `since_ns` is the time of the first event, None for all that is kept.
+
+        `positions` are the offsets at which `next` begins, by topic.
+        """
         self._stream = open_stream(os.path.join(directory, CONTROL), look=True)
         self._since_ns = since_ns
+        self._positions = dict(positions or {})
         self._consumer: Consumer | None = None
 
     def past(self) -> Iterator[Event]:
@@ -167,15 +193,17 @@ class EventReader:
                         return
                     yield record
 
-    def _follow(self, ends: dict[str, int]) -> None:
+    def _follow(self, ends: Mapping[str, int]) -> None:
         self._consumer = self._stream.consumer(EVENT_TOPICS)
-        for topic, end in ends.items():
-            self._consumer.seek(topic, 0, end)
-        if not ends and self._since_ns is not None:
-            for topic in EVENT_TOPICS:
-                if topic in self._stream.topics():
-                    at = self._stream.offset_at(topic, 0, self._since_ns)
-                    self._consumer.seek(topic, 0, at)
+        for topic in EVENT_TOPICS:
+            if topic not in self._stream.topics():
+                continue
+            begin, end = self._stream.begin(topic), self._stream.end(topic)
+            at = ends.get(topic, self._positions.get(topic))
+            if at is None and self._since_ns is not None:
+                at = self._stream.offset_at(topic, 0, self._since_ns)
+            # A log that was replaced is shorter than the one of the positions.
+            self._consumer.seek(topic, 0, begin if at is None or at > end else max(begin, at))
 
     def close(self) -> None:
         if self._consumer is not None:

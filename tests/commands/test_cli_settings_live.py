@@ -25,6 +25,7 @@ from rdv.decision.console import Console
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.logs import Logging
+from rdv.decision.notify import Notify
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
@@ -48,6 +49,7 @@ SECTIONS = {
     "enrich_http": HttpFeatures,
     "console": Console,
     "logging": Logging,
+    "notify": Notify,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -115,6 +117,7 @@ OTHERS: dict[str, object] = {
     "console.hidden_fields": ["card"],
     "console.host": "localhost",
     "logging.file": "serve.log",
+    "notify.webhooks": {"one": {"url": "http://127.0.0.1:1/"}},
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],
@@ -168,6 +171,7 @@ class Settings:
             "enrich_http": {},
             "console": {},
             "logging": {},
+            "notify": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },

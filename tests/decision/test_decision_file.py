@@ -33,6 +33,7 @@ from rdv.decision.console import Console
 from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.logs import Logging
 from rdv.decision.mlflow import Mlflow
+from rdv.decision.notify import Notify
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
@@ -70,6 +71,7 @@ SECTIONS = {
     "enrich_http": HttpFeatures,
     "drift": Drift,
     "logging": Logging,
+    "notify": Notify,
     "console": Console,
     "mlflow": Mlflow,
 }
@@ -116,6 +118,8 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "mlflow",
         "registered",
         "drift",
+        "logging",
+        "notify",
         "console",
         "models",
         "cohorts",

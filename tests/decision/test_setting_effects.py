@@ -13,6 +13,7 @@ from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.load import with_environment
 from rdv.decision.logs import Logging
 from rdv.decision.mlflow import Mlflow
+from rdv.decision.notify import Notify
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.remote import Remote
@@ -36,6 +37,7 @@ SECTIONS = {
     "enrich_http": HttpFeatures,
     "drift": Drift,
     "logging": Logging,
+    "notify": Notify,
     "console": Console,
     "models.NAME": ModelConfig,
     "models.NAME.remote": Remote,

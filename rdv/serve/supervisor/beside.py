@@ -48,6 +48,9 @@ def companions(decision: Decision) -> list[Companion]:
     if decision.console.enabled:
         port = decision.console.port_beside(decision.http.port)
         found.append(Companion("console", ("console", decision.directory, "--port", str(port))))
+    if decision.notify.webhooks:
+        words = ("notify", decision.directory)
+        found.append(Companion("notify", words, decision.notify.env))
     return found
 
 
