@@ -89,6 +89,7 @@ class OpenDecision:
     ) -> Table:
         """Return one row for each request, and a column for each model, null without a result.
 
+        A model's column has its name, or `score.NAME` for a model called id, time or key.
         A column has the model's score, or its label if it gives no scores; `value` chooses: score,
         label, or result (JSON). With `long` there is one row for each report of a model instead,
         with version, error and arrival.

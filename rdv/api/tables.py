@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -108,15 +108,18 @@ def wide_scores(opened: Opened, span: Span, value: Value) -> Table:
     """Return one row for each request and a column for each model. See `OpenDecision.scores`."""
     with opened() as recorded:
         kinds = _kinds(recorded, value)
-    schema = pa.schema(
-        [*_fields("id", "time", "key"), *(pa.field(m, _VALUE_TYPES[k]) for m, k in kinds.items())]
-    )
+    fixed = _fields("id", "time", "key")
+    names = _column_names(kinds, {field.name for field in fixed})
+    models = (pa.field(names[model], _VALUE_TYPES[kind]) for model, kind in kinds.items())
+    schema = pa.schema([*fixed, *models])
 
     def make(_: Recorded) -> Callable[[Joined], Any]:
         answers = Answers()
 
         def batch_of(joined: Joined) -> Any:
-            columns = {**_keys(joined), **_values(joined, kinds, answers)}
+            columns = _keys(joined)
+            for model, column in _values(joined, kinds, answers).items():
+                columns[names[model]] = column
             return make_batch(schema, columns)
 
         return batch_of
@@ -162,6 +165,20 @@ def joined_table(opened: Opened, span: Span) -> Table:
         return batch_of
 
     return Table("joined", schema, _joined(opened, span, make))
+
+
+def _column_names(models: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Return the name of each model's column: its own, or `score.NAME` where that is taken."""
+    found = {model: model for model in models if model not in taken}
+    used = {*taken, *found}
+    for model in models:
+        if model not in found:
+            name = f"score.{model}"
+            while name in used:
+                name = f"score.{name}"
+            found[model] = name
+            used.add(name)
+    return found
 
 
 def _fields(*names: str) -> list[Any]:

@@ -151,6 +151,9 @@ def _parquet(path: str) -> Iterator[dict[str, Any]]:
 
     try:
         with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise RowFileUnusable(path, "has a column twice")
             for batch in file.iter_batches(_ROWS):
                 for row in batch.to_pylist():
                     yield {name: _plain(value, name, path) for name, value in row.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-from rdv.analysis.errors import ModelKeepsEnding
 from rdv.analysis.replay.child import ERROR, NOTHING, Evaluated, pack_rows
 from rdv.analysis.replay.evaluator import DIED, HUNG, Loading, Process, ProcessEnded, start
 from rdv.decision import ModelConfig
@@ -13,6 +12,7 @@ from rdv.errors import RdvError
 from rdv.models import Model, evaluate, open_model
 from rdv.models.model import ModelError
 from rdv.rendezvous.messages import Request, encode_request
+from rdv.system.child import restart_delay_ms
 
 _INTERRUPTED = "KeyboardInterrupt"
 
@@ -47,8 +47,8 @@ class Isolated:
     """Calls a model in a process of its own, and waits for it no longer than the decision.
 
     A process that has not answered yet reports nothing on later requests until it has. One that
-    ends, or is busy for longer than `predict_timeout_ms`, is replaced in the background. Raises
-    ModelNotLoaded.
+    ends, or is busy for longer than `predict_timeout_ms`, is replaced in the background, at growing
+    intervals until it answers again. Raises ModelNotLoaded.
     """
 
     def __init__(self, directory: str, name: str, config: ModelConfig) -> None:
@@ -66,7 +66,9 @@ class Isolated:
         self._busy_since_s: float | None = None
         self._starting: threading.Thread | None = None
         self._fault = ""
-        self._is_closed = False
+        self._failures = 0
+        """How often it has been started since its last answer."""
+        self._closed = threading.Event()
 
     def call(self, request: Request, until_ns: int) -> bytes | ModelError | None:
         """Return the model's outcome, if it comes by `until_ns`. See ModelCaller."""
@@ -90,7 +92,7 @@ class Isolated:
     def _is_free(self, process: Process) -> bool:
         """Return whether the process has answered what it was asked before. Raises ProcessEnded."""
         if process.exchange(0.0):
-            self._busy_since_s = None
+            self._busy_since_s, self._failures = None, 0
             return True
         assert self._busy_since_s is not None
         busy_s = time.monotonic() - self._busy_since_s
@@ -103,7 +105,7 @@ class Isolated:
         """Return what comes back by `until_ns`. Raises ProcessEnded."""
         while (left_ns := until_ns - time.monotonic_ns()) > 0:
             if found := process.exchange(left_ns / 1e9):
-                self._busy_since_s = None
+                self._busy_since_s, self._failures = None, 0
                 return found[0]
         return None
 
@@ -115,19 +117,27 @@ class Isolated:
         self._starting.start()
 
     def _start(self) -> None:
-        try:
-            process = start(self._loading)
-        except (RdvError, ModelKeepsEnding) as error:
-            self._fault = error.text()
-            return
-        if self._is_closed:
-            process.end(gently=False)
-        else:
-            self._process = process
+        """Start it, again and again until it is loaded or this is closed."""
+        while not self._closed.wait(restart_delay_ms(self._failures) / 1000):
+            self._failures += 1
+            try:
+                process = start(self._loading)
+            except RdvError as error:
+                self._fault = error.text()
+            except Exception as error:  # noqa: BLE001 - such as no room for a process
+                self._fault = f"it cannot be started: {error or type(error).__name__}"
+            else:
+                if self._closed.is_set():
+                    process.end(gently=False)
+                else:
+                    self._fault, self.version = "", process.hello.version
+                    self._is_whole = process.hello.takes == "lines"
+                    self._process = process
+                return
 
     def close(self) -> None:
         """End the process, and wait for one that is being started."""
-        self._is_closed = True
+        self._closed.set()
         if self._starting is not None:
             self._starting.join()
         process, self._process = self._process, None

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import made_log
 import orjson
 import pandas as pd
 import polars as pl
@@ -135,6 +136,31 @@ def test_scores_have_a_row_a_request_and_a_column_a_model(fraud, joined):
     assert orjson.loads(results["gbm"].dropna().iloc[0]).keys() == {"score", "action"}
     with pytest.raises(rdv.InvalidCall, match="value"):
         fraud.scores(value="nope")
+
+
+NAMES = ("id", "score.id", "key"), ("time", "key", "id"), ("model", "outcome", "score")
+
+
+@pytest.mark.parametrize("names", NAMES, ids=".".join)
+def test_models_may_be_called_as_columns_are(tmp_path, monkeypatch, names):
+    monkeypatch.setattr(made_log, "MODELS", names)
+    directory = tmp_path / "d"
+    (directory / "schedules").mkdir(parents=True)
+    schedule = 'sla_ms = 50\ndefault = "late"\n[[step]]\naccept = ["*"]\n'
+    (directory / "schedules" / "production.toml").write_text(schedule)
+    (directory / "rdv.toml").write_text("")
+    made = MadeLog(make_requests(60))
+    made.write(directory)
+    fraud = rdv.open(directory)
+    wide, both = fraud.scores().to_pandas(), fraud.joined().to_pandas()
+    assert len(set(wide.columns)) == len(wide.columns) == 6
+    assert set(wide.id) == {request.message().id for request in made.requests}
+    for name in names:
+        column = name if name not in ("id", "time", "key") else f"score.{name}"
+        if name == "id" and "score.id" in names:
+            column = "score.score.id"
+        pd.testing.assert_series_equal(wide[column], both[f"score.{name}"], check_names=False)
+        assert wide[column].notna().any()
 
 
 def test_long_scores_have_version_error_and_arrival(fraud, joined):

@@ -11,6 +11,7 @@ import pytest
 from running import MODELS, Client, Decision, write_decision
 
 import rdv
+from rdv.embedded import caller
 
 PATIENT = """
 sla_ms = 20000
@@ -376,6 +377,48 @@ def test_isolated_models_can_hang_and_die(tmp_path):
         children = [model._process.child.pid for model in models]
         assert len(children) == 3
     assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_an_isolated_model_that_cannot_be_started_again_is_tried_until_it_can(tmp_path):
+    directory = tmp_path / "fraud"
+    write_decision(directory)
+    (directory / "schedules" / "production.toml").write_text(PATIENT)
+    file = directory / "models" / "gbm.py"
+    text = file.read_text()
+    with rdv.local(directory, isolation="process") as decision:
+        assert decision.decide({}).model == "gbm"
+        file.write_text("raise RuntimeError('half written')")
+        assert decision.decide({"gbm": "exit"}).model == "mlp"
+        gbm = decision._loaded.models["gbm"]
+        _until(lambda: gbm._failures > 2)
+        assert "half written" in gbm._fault
+        assert decision.decide({}).model == "mlp"
+        file.write_text(text)
+        _until(lambda: decision.decide({}).model == "gbm")
+        assert gbm._failures == 0
+        file.write_text("raise RuntimeError('broken for good')")
+        assert decision.decide({"gbm": "exit"}).model == "mlp"
+        _until(lambda: "for good" in gbm._fault)
+    assert not gbm._starting.is_alive()
+
+
+def test_an_isolated_model_is_tried_again_whatever_keeps_it_from_starting(tmp_path, monkeypatch):
+    directory = tmp_path / "fraud"
+    write_decision(directory)
+    (directory / "schedules" / "production.toml").write_text(PATIENT)
+    errors = [OSError(11, "Resource temporarily unavailable"), MemoryError(), ValueError("odd")]
+    real = caller.start
+
+    def start(loading):
+        if errors:
+            raise errors.pop()
+        return real(loading)
+
+    with rdv.local(directory, isolation="process") as decision:
+        monkeypatch.setattr(caller, "start", start)
+        assert decision.decide({"gbm": "exit"}).model == "mlp"
+        _until(lambda: decision.decide({}).model == "gbm")
+        assert errors == []
 
 
 def _until(condition):
