@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rdv import toml_text
@@ -42,6 +43,7 @@ _MARK = "\0"
 """Does not occur in TOML."""
 
 Table = dict[str, Any]
+_ALONE = contextlib.nullcontext()
 
 
 def set_live_schedule(directory: str, name: str) -> Decision:
@@ -154,10 +156,13 @@ def _schedule_path(directory: str, name: str) -> str:
     return os.path.join(directory, "schedules", f"{name}.toml")
 
 
-def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
+def add_model(
+    directory: str, name: str, model: ModelConfig, around: AbstractContextManager[object] = _ALONE
+) -> Decision:
     """Declare a model: add a table at the end of the file.
 
-    Raises InvalidModelName, ModelExists and as above.
+    The file is replaced within `around`, when nothing but the disk can keep it from that, under the
+    directory's lock. Raises InvalidModelName, ModelExists and as above.
     """
     check_model_name(name)
     with locked(directory):
@@ -168,7 +173,8 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
         values = toml_text.parse("\n".join(table))["models"][name]
         old = _table(text, directory)
         meant = old | {"models": old.get("models", {}) | {name: values}}
-        return _replace(directory, f"models.{name}", text, with_table(text, table), meant)
+        new = with_table(text, table)
+        return _replace(directory, f"models.{name}", text, new, meant, around)
 
 
 def remove_model(directory: str, name: str) -> Decision:
@@ -190,7 +196,14 @@ def _table(text: str, directory: str) -> Table:
     return toml_text.parse(text)
 
 
-def _replace(directory: str, key: str, old: str, new: str | None, meant: Table) -> Decision:
+def _replace(
+    directory: str,
+    key: str,
+    old: str,
+    new: str | None,
+    meant: Table,
+    around: AbstractContextManager[object] = _ALONE,
+) -> Decision:
     """Replace the text `old` of the file if the new one has the intended values, and no others."""
     path = os.path.join(directory, FILE_NAME)
     try:
@@ -204,7 +217,8 @@ def _replace(directory: str, key: str, old: str, new: str | None, meant: Table) 
     except InvalidDecision as error:
         raise InvalidDecision("command", error.key, error.reason, error.suggestion) from None
     note_edit(directory, path, key, old, new)
-    write_text(path, new)
+    with around:
+        write_text(path, new)
     return load_decision(directory, {})
 
 

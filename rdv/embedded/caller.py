@@ -125,7 +125,7 @@ class Isolated:
             except RdvError as error:
                 self._fault = error.text()
             except Exception as error:  # noqa: BLE001 - such as no room for a process
-                self._fault = f"it cannot be started: {error or type(error).__name__}"
+                self._fault = f"it cannot be started: {str(error) or type(error).__name__}"
             else:
                 if self._closed.is_set():
                     process.end(gently=False)

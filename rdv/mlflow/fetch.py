@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import msgspec
 
@@ -12,7 +13,7 @@ from rdv.decision.registry import RegistryState, in_folder, parse_uri, version_f
 from rdv.mlflow.client import ModelVersion, Registry, tracking_uri, without_secrets
 from rdv.mlflow.download import download
 from rdv.mlflow.errors import NoTrackingUri
-from rdv.mlflow.state import change_state
+from rdv.mlflow.state import declared_state
 
 
 def registry_of(
@@ -51,10 +52,12 @@ def fetched(model: ModelConfig, found: ModelVersion) -> ModelConfig:
     )
 
 
-def declare(decision: Decision, name: str, uri: str, found: ModelVersion, address: str) -> None:
+def declared(
+    decision: Decision, name: str, uri: str, found: ModelVersion, address: str
+) -> AbstractContextManager[None]:
     """Record that model `name`, which follows `uri`, begins with this version.
 
-    Raises DecisionBusy, SystemFaults.
+    It is for the block in which rdv.toml begins to name the model: see `declared_state`.
     """
     new = RegistryState(uri=uri, tracking_uri=address, versions={name: found.version})
-    change_state(decision.directory, name, lambda _: new)
+    return declared_state(decision.directory, name, new)

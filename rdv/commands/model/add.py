@@ -12,6 +12,8 @@ from rdv.commands.options import Decision, Instances, Json, ModelFile, Protocol,
 from rdv.commands.output import Output
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision import ModelConfig
 
@@ -125,8 +127,10 @@ def add(  # noqa: C901 - one branch for each kind of source
         settings = msgspec.structs.replace(model, version=version)
         if is_registry_uri(requirements):
             settings = msgspec.structs.replace(settings, requirements=requirements)
-        model = source.declare(decision, name, settings)
-    added = add_model(directory, name, model)
+        model = msgspec.structs.replace(settings, path=path)
+        added = add_model(directory, name, model, source.declared(decision, name))
+    else:
+        added = add_model(directory, name, model)
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
         checked = {} if facts is None else {"check": msgspec.to_builtins(facts)}
@@ -165,14 +169,11 @@ class _Source:
         self._found, self._address = fetch(decision, self._uri, tracking_uri)
         return fetched(model, self._found)
 
-    def declare(self, decision: DecisionConfig, name: str, model: ModelConfig) -> ModelConfig:
-        """Record what was downloaded; return the settings for rdv.toml."""
-        import msgspec
+    def declared(self, decision: DecisionConfig, name: str) -> AbstractContextManager[None]:
+        """Record what was downloaded, for the block in which rdv.toml begins to name the model."""
+        from rdv.mlflow.fetch import declared
 
-        from rdv.mlflow.fetch import declare
-
-        declare(decision, name, self._uri, self._found, self._address)
-        return msgspec.structs.replace(model, path=self._uri)
+        return declared(decision, name, self._uri, self._found, self._address)
 
 
 def _report(decision: DecisionConfig, name: str, output: Output) -> None:
