@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from subprocess import SubprocessError
@@ -30,6 +31,7 @@ CAUSE_CODES: dict[Cause, ReportCode] = {
 }
 
 REASON_LENGTH_MAX = 500
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,16 @@ def may_pass(error: BaseException) -> bool:
 
 def shortened(text: str) -> str:
     """Return a reason that fits into a score: one line of bounded length."""
-    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    line = one_line(text.encode("utf-8", "backslashreplace").decode())
     return line if len(line) <= REASON_LENGTH_MAX else line[: REASON_LENGTH_MAX - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """Return a text for a line of a log, without characters that control a terminal.
+
+    A model, or the server behind it, may repeat what a client has sent.
+    """
+    return _CONTROLS.sub("\ufffd", " ".join(text.split()))
 
 
 def describe(error: BaseException) -> str:

@@ -7,6 +7,7 @@ connection cancels the exchange at any time.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import selectors
@@ -95,7 +96,7 @@ class _Reader:
             return
         if self._inflate is not None:
             try:
-                data = self._inflate.decompress(data, self._bytes_max - self._size + 1)
+                data = self._decompressed(data)
             except zlib.error as error:
                 self.fault = f"its answer cannot be decompressed: {error}"
                 return
@@ -104,6 +105,17 @@ class _Reader:
             self.fault = f"its answer has more than {self._bytes_max} bytes"
             return
         self._parts.append(data)
+
+    def _decompressed(self, data: bytes) -> bytes:
+        """Return as much as may be kept, and a byte more. Raises zlib.error."""
+        parts, room = [], self._bytes_max - self._size + 1
+        while data and room > 0:
+            if self._inflate.eof:  # gzip may consist of several parts
+                self._inflate = zlib.decompressobj(_CODINGS[b"gzip"])
+            parts.append(self._inflate.decompress(data, room))
+            room -= len(parts[-1])
+            data = self._inflate.unused_data if self._inflate.eof else b""
+        return b"".join(parts)
 
     def on_message_complete(self) -> None:
         if self.response.status < _SUCCESS:  # an interim answer
@@ -132,7 +144,7 @@ class _Reader:
         return self.is_complete
 
     def result(self) -> Response:
-        self.response.body = b"".join(self._parts)
+        self.response.body = b"".join(self._parts).removeprefix(codecs.BOM_UTF8)
         if self._inflate is not None and not self._inflate.eof and self.response.body:
             self.fault = "its compressed answer is not complete"
         return self.response
@@ -334,4 +346,6 @@ def _words(error: OSError) -> str:
 def _tls_words(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message} (see ca_file)"
+    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return f"it does not speak TLS: its address may have to begin with http:// ({error.reason})"
     return error.reason or str(error)

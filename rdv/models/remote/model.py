@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rdv.coded import NO_FAULT, Coded, coded
-from rdv.models.model import Again, ModelError, ModelNotLoaded, Outcome, Takes, shortened
+from rdv.models.model import Again, ModelError, ModelNotLoaded, Outcome, Takes, one_line, shortened
 from rdv.models.remote.breaker import Breaker, Ticket
 from rdv.models.remote.call import Attempt, Batch
 from rdv.models.remote.connection import ConnectionFailed, Response
@@ -36,6 +36,7 @@ RETRY_NS = 1_000_000_000
 """How often metadata is asked for that was not there."""
 METADATA_MS = 5_000
 """The time limit for an answer of the metadata."""
+VERSION_CHARACTERS_MAX = 200
 VERSIONS_MAX = 64
 """The most versions that are remembered, so that each change is logged once."""
 
@@ -556,6 +557,7 @@ class RemoteModel:
             attempt.replica.connecting_failed(attempt.connection)
 
     def _joined(self, version: str) -> str:
+        version = one_line(version[:VERSION_CHARACTERS_MAX])
         return f"{self._declared}@{version}" if self._declared else version
 
     def _set_version(self, version: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from rdv.models.model import Cause
+from rdv.models.model import Cause, one_line
 from rdv.models.remote.connection import Response
 from rdv.models.remote.protocols import error_text
 from rdv.retry_after import retry_after_ms
@@ -36,8 +36,9 @@ def verdict_of(response: Response) -> Verdict:
     said = error_text(response.body)
     text = f"{status} {_phrase(status)}" + (f": {said}" if said else "")
     if 300 <= status < 400:  # noqa: PLR2004
-        target = response.header(b"location") or "nowhere"
-        return Verdict("server", f"{text}; it redirects to {target[:200]}: write that into http")
+        if target := one_line(response.header(b"location")[:200]):
+            text += f"; it redirects to {target}: write that into http"
+        return Verdict("server", text)
     if status in _ABOUT_ROWS:
         return Verdict("rows", text, "data")
     if status == _FAILS:

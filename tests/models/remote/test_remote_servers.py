@@ -79,6 +79,11 @@ ANSWERS = [
      [b"1", b"2", b"3"]),
     (http_answer(gzip.compress(b"[1,2,3]", mtime=0), headers=("Content-Encoding: gzip",)),
      [b"1", b"2", b"3"]),
+    (http_answer(
+        gzip.compress(b"[1,", mtime=0) + gzip.compress(b"2,3]", mtime=0),
+        headers=("Content-Encoding: gzip",),
+     ), [b"1", b"2", b"3"]),
+    (http_answer(b"\xef\xbb\xbf[1,2,3]"), [b"1", b"2", b"3"]),
     (b"HTTP/1.1 100 Continue\r\n\r\n" + http_answer(b"[1,2,3]"), [b"1", b"2", b"3"]),
     (http_answer(b'{"predictions":[{"a":[1]},"t",false],"version":7}'),
      [b'{"a":[1]}', b'"t"', b"false"]),
@@ -100,10 +105,12 @@ def test_every_form_of_an_answer_is_read(server, opened, answer, found):
 
 
 BAD = [
-    (http_answer(b"this is not JSON"), "cannot be read"),
-    (http_answer(b""), "cannot be read"),
+    (http_answer(b"this is not JSON"), "not JSON, it begins with 'this is not JSON'"),
+    (http_answer(b"<html>\x1b[31m\n"), "it begins with '<html>\ufffd[31m'"),
+    (http_answer(b""), "its answer is empty"),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", "answer is empty"),
     (http_answer(b"null"), "cannot be read"),
-    (http_answer(b"[" * 100_000), "cannot be read"),
+    (http_answer(b"[" * 100_000), "it begins with '[[["),
     (http_answer(b"[1,2]"), "2 predictions for 3 rows"),
     (http_answer(b'{"outputs":[1,2,3]}'), "has no 'predictions': it has outputs"),
     (http_answer(b'{"predictions":{"a":1}}'), "cannot be read"),
@@ -115,6 +122,7 @@ BAD = [
     (b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 20_000, "the head of its answer"),
     (b"220 mail.example ESMTP\r\n", "is not HTTP"),
     (http_answer(b"", "302 Found", ("Location: /login",)), "it redirects to /login"),
+    (b"HTTP/1.1 304 Not Modified\r\n\r\n", "304 Not Modified"),
     (http_answer(b'{"detail":"no token"}', "401 Unauthorized"), "401 Unauthorized: no token"),
     (http_answer(b"", "503 Service Unavailable"), "503 Service Unavailable"),
     (http_answer(b"", "599 Odd"), "599 (unknown)"),
@@ -368,6 +376,11 @@ def test_the_version_comes_with_the_answers_and_a_change_is_logged(server, opene
     model.predict(ROWS)
     assert model.version == "gbm@8"
     assert "version gbm@7 → gbm@8" in caplog.text
+    strange = predictions(1, 2, 3, model_version="9\x1b[31m\nrdv: \u202efine" + "x" * 1000)
+    server.behaviour = lambda asked: asked.answer(strange)
+    model.predict(ROWS)
+    assert model.version.startswith("gbm@9\ufffd[31m rdv: \ufffdfinexxx")
+    assert len(model.version) < 250
 
 
 def tf_server(asked):

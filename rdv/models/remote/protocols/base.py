@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rdv.models.batch import check_result, encode_result
-from rdv.models.model import ModelError, Outcome, shortened
+from rdv.models.model import ModelError, Outcome, one_line, shortened
 from rdv.models.remote.settings import Settings
 
 TEXT_CHARACTERS_MAX = 300
+BEGINNING_BYTES = 60
+"""How much of an answer that is not JSON is shown."""
 _ERROR_KEYS = ("error", "message", "detail", "error_message", "title")
 
 
@@ -91,7 +93,7 @@ def decode(body: bytes | msgspec.Raw, kind: Any) -> Any:
     except (msgspec.DecodeError, RecursionError) as error:
         if any(word in bytes(body) for word in (b"NaN", b"Infinity")):
             raise ValueError from None
-        raise BadAnswer(f"its answer cannot be read: {error}") from None
+        raise unreadable(body, error) from None
 
 
 def decode_with_nan(body: bytes) -> Any:
@@ -99,7 +101,17 @@ def decode_with_nan(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadAnswer(f"its answer cannot be read: {error}") from None
+        raise unreadable(body, error) from None
+
+
+def unreadable(body: bytes | msgspec.Raw, error: Exception) -> BadAnswer:
+    """Return the error for an answer that is not JSON, or not of the protocol's form."""
+    if not bytes(body).strip():
+        return BadAnswer("its answer is empty")
+    if isinstance(error, msgspec.ValidationError):
+        return BadAnswer(f"its answer cannot be read: {error}")
+    begins = bytes(body[:BEGINNING_BYTES]).decode("utf-8", "replace")
+    return BadAnswer(f"its answer is not JSON, it begins with {one_line(begins)!r}: {error}")
 
 
 def need_count(found: int, count: int) -> None:
@@ -125,5 +137,5 @@ def error_text(body: bytes) -> str:
             if found := value.get(key):
                 text = found if isinstance(found, str) else json.dumps(found)
                 break
-    line = " ".join(text.split())
+    line = one_line(text)
     return line if len(line) <= TEXT_CHARACTERS_MAX else line[: TEXT_CHARACTERS_MAX - 1] + "…"
