@@ -175,10 +175,12 @@ class _Failed:
 def errors_table(recorded: Recorded, model: str | None, span: Span) -> Table:
     """Return the errors of a model, or of all, grouped by version, code and text.
 
-    Texts that differ in numbers only are of one group. Raises ModelNotRecorded.
+    Texts that differ in numbers only are of one group. Raises NothingRecorded, ModelNotRecorded.
     """
     stream = recorded.stream(SCORES)
-    known = sorted(stream.topics()) if stream is not None else []
+    if stream is None:
+        raise NothingRecorded(recorded.directory, "scores")
+    known = sorted(stream.topics())
     if model is not None and model not in known:
         raise ModelNotRecorded(recorded.directory, model, tuple(known))
     groups: dict[tuple[str, str, str, str], _Failed] = {}

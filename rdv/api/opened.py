@@ -10,8 +10,7 @@ from typing import Any
 
 from rdv.analysis.compare import Comparison
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.explain import Explanation, find_request
-from rdv.analysis.explain import explain as explain_study
+from rdv.analysis.explain import Explanation
 from rdv.analysis.optimise.result import Optimum
 from rdv.analysis.replay.result import Findings
 from rdv.analysis.verify import Verification
@@ -164,7 +163,7 @@ class OpenDecision:
         id: of the request, or its first or last six digits or more. Raises RequestNotFound.
         """
         with self._recorded() as recorded:
-            return explain_study(recorded, find_request(recorded, id))
+            return studies.explain(recorded, id)
 
     def whatif(
         self,
@@ -240,7 +239,7 @@ class OpenDecision:
 
     def replay(
         self,
-        model: str,
+        model: str | None = None,
         since: Time = None,
         until: Time = None,
         *,
@@ -249,25 +248,36 @@ class OpenDecision:
         metric: str = "",
         speed: float | None = None,
         warm_up: str = "",
+        command: list[str] | None = None,
+        decoy: str | None = None,
+        out: str | None = None,
     ) -> Findings:
         """Run a model on recorded requests in a process of its own, and compare its answers.
 
-        model: a declared model, or a model's file; `name` is then the declared model whose other
-        settings are used. warm_up: from how long before `since` the model is fed first, `1h` or
-        `all`. The other arguments are those of `rdv replay`.
+        model: a declared model, or a model's file. name: the declared model whose other settings
+            are used; by default one made from the file's name. command: a program in place of a
+            file. warm_up: from how long before `since` the model is fed first, `1h` or `all`.
+            decoy: the decoy whose archive has the requests. out: a Parquet file for every result.
+
+        The other arguments are those of `rdv replay`.
         """
+        path = model
+        if model in self._decision.models and name is None:
+            path, name = None, model
         with self._recorded() as recorded:
-            span = _span(since, until)
             return studies.replay(
                 recorded,
                 self._decision,
-                model,
-                span,
+                path,
+                _span(since, until),
                 name=name,
+                command=command,
                 on=on,
                 metric=metric,
                 speed=speed,
                 warm_up_ns=_warm_up_ns(warm_up),
+                decoy=decoy,
+                out=out,
             )
 
     def verify(self, since: Time = None, until: Time = None) -> Verification:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -29,6 +31,8 @@ BATCH = 1_000
 LOOKED_UP_MAX = 5_000_000
 """From this number of outcomes on their ids are not looked up, at 100 bytes each."""
 
+Progress = Callable[[int], None]
+
 _decode = msgspec.json.Decoder(ReportedOutcome).decode
 
 
@@ -41,6 +45,12 @@ class RecordedOutcomes(NamedTuple):
 
 def _nothing(_: int) -> None:
     pass
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[Progress]:
+    """Show no progress."""
+    yield _nothing
 
 
 def record_truths(
@@ -79,11 +89,35 @@ def record_frame(
     """
     rows = outcome_rows(given, id_, outcome, time)
     truths = [truth_of(row, now_ns) for row in rows]
-    ids = {truth.id for truth in truths}
-    unknown = unknown_of(decision, ids) if len(ids) < LOOKED_UP_MAX else ()
+    return record_checked(decision, lambda: truths, "these outcomes")
+
+
+def record_checked(
+    decision: Decision,
+    truths: Callable[[], Iterable[Truth]],
+    what: str,
+    *,
+    looking_up: Callable[[], AbstractContextManager[Progress]] = _unseen,
+    recording: Callable[[], AbstractContextManager[Progress]] = _unseen,
+) -> RecordedOutcomes:
+    """Record outcomes once all of them can be read and their ids are looked up.
+
+    `truths` is called twice; `what` names them in the error; `looking_up` and `recording` return
+    what shows the progress. Raises NoRequestMatches if no id is that of a request, and what
+    `truths` raises.
+    """
+    ids = set[str]()
+    for truth in truths():
+        if len(ids) < LOOKED_UP_MAX:
+            ids.add(truth.id)
+    unknown: Collection[str] = ()
+    if len(ids) < LOOKED_UP_MAX:
+        with looking_up() as progress:
+            unknown = unknown_of(decision, ids, progress)
     if ids and len(unknown) == len(ids):
-        raise NoRequestMatches("these outcomes", len(ids), min(ids))
-    return RecordedOutcomes(record_truths(decision, truths), len(unknown))
+        raise NoRequestMatches(what, len(ids), min(ids))
+    with recording() as progress:
+        return RecordedOutcomes(record_truths(decision, truths(), progress), len(unknown))
 
 
 def truth_of(row: OutcomeRow, now_ns: int) -> Truth:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
-
-import msgspec
 
 from rdv.analysis.compare import Comparison
 from rdv.analysis.compare import compare as compare_study
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.digests import read_past
+from rdv.analysis.explain import Explanation, find_request
+from rdv.analysis.explain import explain as explain_study
 from rdv.analysis.exploration.study import explored, of_model, of_schedule
 from rdv.analysis.optimise.result import Optimum
 from rdv.analysis.optimise.study import optimise as search
@@ -22,7 +23,9 @@ from rdv.analysis.replay.job import ReplayJob
 from rdv.analysis.replay.result import Findings
 from rdv.analysis.whatif.result import WhatIf
 from rdv.analysis.whatif.study import what_if
-from rdv.decision import Decision, ModelConfig, ModelNotFound, check_model_name
+from rdv.api.model_code import replayed_model
+from rdv.client.errors import InvalidCall
+from rdv.decision import Decision
 from rdv.decision.schedules import read_schedule, retired_models
 from rdv.errors import InputFault
 from rdv.rendezvous.schedule import Schedule
@@ -37,6 +40,12 @@ TRIES = 2_000
 
 def _nothing(_: int) -> None:
     pass
+
+
+@contextlib.contextmanager
+def _unseen(*_: int) -> Iterator[Progress]:
+    """Show no progress."""
+    yield _nothing
 
 
 def whatif(
@@ -128,60 +137,53 @@ def optimise(
     )
 
 
+def explain(recorded: Recorded, id_: str, when: Callable[[int], str] = str) -> Explanation:
+    """Explain the answer to the request whose id is, begins with or ends with `id_`.
+
+    `when` formats a time in ns since 1970 for the error. Raises RequestNotFound, AmbiguousId,
+    IdTooShort.
+    """
+    return explain_study(recorded, find_request(recorded, id_, when))
+
+
 def replay(
     recorded: Recorded,
     decision: Decision,
-    model: str,
+    path: str | None,
     span: Span = (None, None),
     *,
     name: str | None = None,
+    command: list[str] | None = None,
     on: str | None = None,
     metric: str = "",
     speed: float | None = None,
     warm_up_ns: int | None = 0,
+    decoy: str | None = None,
+    out: str | None = None,
+    replaying: Callable[[int], AbstractContextManager[Progress]] = _unseen,
+    comparing: Callable[[], AbstractContextManager[Progress]] = _unseen,
+    what: str = "model",
 ) -> Findings:
     """Run a model on recorded requests in a process of its own, and compare its answers.
 
-    model: the name of a declared model, or a model's file; `name` is the declared model whose other
-        settings the file gets. warm_up_ns: from how long before the span requests are fed first,
-        which do not count; None: from all. Raises ModelNotFound, ModelNotLoaded, NothingRecorded.
+    path, command: its file or its program; without one the code of the declared model `name`.
+    name: the declared model whose settings it gets; by default one made from the file's name.
+    warm_up_ns: from how long before the span requests are fed first, which do not count; None:
+        from all. speed: a multiple of the recorded pace; None: as fast as the model can.
+    decoy: the decoy whose archive has the requests. out: a Parquet file for every result.
+    replaying, comparing: return what shows the progress of both steps. what: how errors call path.
+
+    Raises InvalidCall, ModelNotFound, NotUsable, ModelNotLoaded, NothingRecorded, and what
+    `ReplayJob.run` raises.
     """
-    config = decision.models.get(name or model)
-    if config is None and (name is not None or not os.path.exists(model)):
-        raise ModelNotFound(decision.directory, name or model, tuple(sorted(decision.models)))
-    if model not in decision.models:
-        path = os.path.abspath(model)
-        named = name or _name_of(model)
-        config = replaced(config, path)
-    else:
-        named = model
-    assert config is not None
-    until_ns = time.time_ns() if span[1] is None else span[1]
-    job = ReplayJob(
-        decision, named, config, (span[0], until_ns), on, None, speed, None, metric, warm_up_ns
-    )
-    return job.run(recorded, _no_replaying, _no_comparing)
-
-
-def replaced(config: ModelConfig | None, path: str) -> ModelConfig:
-    """Return a model's settings with another file."""
-    return msgspec.structs.replace(config or ModelConfig(), path=path, command=[])
-
-
-def _name_of(path: str) -> str:
-    stem = os.path.splitext(os.path.basename(path.rstrip(os.sep)))[0]
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-_") or "model"
-    return check_model_name(name)
-
-
-@contextlib.contextmanager
-def _no_replaying(_: int) -> Iterator[Progress]:
-    yield _nothing
-
-
-@contextlib.contextmanager
-def _no_comparing() -> Iterator[Progress]:
-    yield _nothing
+    if not (path or command or name):
+        raise InvalidCall("a model is needed: a file, a command or the name of a declared model")
+    if speed is not None and not 0 < speed < math.inf:
+        raise InvalidCall(f"speed is a number above 0, not {speed!r}")
+    named, config = replayed_model(decision, path, name, command, what)
+    span = (span[0], time.time_ns() if span[1] is None else span[1])
+    job = ReplayJob(decision, named, config, span, on, decoy, speed, out, metric, warm_up_ns)
+    return job.run(recorded, replaying, comparing)
 
 
 def known_canary(decision: Decision, recorded: Recorded) -> str | None:

@@ -65,6 +65,10 @@ class RootGroup(LazyGroup):
             "rdv.commands.explain:explain",
             "Explain an answer: arrivals, steps, and the answers of the other models.",
         ),
+        "errors": Lazy(
+            "rdv.commands.model_errors:errors",
+            "Show the errors of models, grouped, with an example of each.",
+        ),
         "whatif": Lazy(
             "rdv.commands.whatif:whatif",
             "Show what another schedule would have answered to the recorded requests.",

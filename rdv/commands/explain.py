@@ -54,18 +54,17 @@ def explain(
     score is not recorded: it is estimated from when the score was appended.
     """
     from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.explain import explain as study
-    from rdv.analysis.explain import find_request
+    from rdv.api import studies
     from rdv.decision import load_decision
 
     load_decision(directory)
     with Recorded(directory) as recorded:
-        found = study(recorded, find_request(recorded, request_id, local_time))
-        output = Output(as_json=as_json)
-        if as_json:
-            output.json(found.as_json())
-        else:
-            _render(found, output)
+        found = studies.explain(recorded, request_id, local_time)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json(found.as_json())
+    else:
+        _render(found, output)
 
 
 def _render(found: Explanation, output: Output) -> None:

@@ -109,7 +109,7 @@ def init(
 
 def _models(given: list[str]) -> dict[str, str]:
     """Return files by the models' names. Raises InvalidOption, NotUsable."""
-    from rdv.commands.model.settings import need_kind
+    from rdv.api.model_code import need_kind
     from rdv.commands.options import need_file
 
     files: dict[str, str] = {}

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rdv.commands.errors import InvalidOption, NotJson
 from rdv.commands.options import Decision, Json, Quiet, need_file
-from rdv.commands.output import Output, Progress
+from rdv.commands.output import Output, counting
 from rdv.commands.terminal import as_text
 from rdv.moment import InvalidMoment
 from rdv.payload import UnusableJson
@@ -33,6 +34,9 @@ EXAMPLES = (
     "rdv outcome fraud --from chargebacks.csv   # columns: id,outcome or id,outcome,time",
     "rdv outcome fraud --from labels.parquet --id-column request_id --outcome-column is_fraud",
 )
+
+_looking_up = partial(counting, "looked up {:,} requests")
+_recording = partial(counting, "recorded {:,} outcomes")
 
 
 def outcome(
@@ -136,21 +140,14 @@ def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth
 
 def _record_file(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
     """Record the outcomes of a file after every line is checked, and the ids are looked up."""
-    from rdv.api.outcomes import LOOKED_UP_MAX
-    from rdv.decision.errors import NoRequestMatches
+    from rdv.api.outcomes import record_checked
     from rdv.system.faults import faults
 
     with faults(file.path, "read"):
-        ids = set[str]()
-        for truth in file.truths():
-            if len(ids) < LOOKED_UP_MAX:
-                ids.add(truth.id)
-        unknown = _unknown(decision, ids) if len(ids) < LOOKED_UP_MAX else ()
-        if ids and len(unknown) == len(ids):
-            raise NoRequestMatches(file.path, len(ids), min(ids))
-        with Progress("recorded {:,} outcomes") as progress:
-            count = _record(decision, file.truths(), progress)
-    return {"recorded": count, "unknown_ids": len(unknown), **_counts(file)}
+        found = record_checked(
+            decision, file.truths, file.path, looking_up=_looking_up, recording=_recording
+        )
+    return {**found._asdict(), **_counts(file)}
 
 
 def _is_whole(source: str) -> bool:
@@ -164,13 +161,13 @@ def _is_whole(source: str) -> bool:
 def _unknown(decision: DecisionConfig, ids: Collection[str]) -> Collection[str]:
     from rdv.api.outcomes import unknown_of
 
-    with Progress("looked up {:,} requests") as progress:
-        return unknown_of(decision, ids, progress.advance)
+    with _looking_up() as progress:
+        return unknown_of(decision, ids, progress)
 
 
 def _record_stream(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
     """Record outcomes from stdin or a pipe as they come. Their ids are not looked up."""
-    with Progress("recorded {:,} outcomes") as progress:
+    with _recording() as progress:
         if file.path == "-":
             count = _record(decision, file.truths_of(sys.stdin.buffer), progress)
         else:
@@ -184,8 +181,10 @@ def _counts(file: OutcomeFile) -> dict[str, int]:
 
 
 def _record(
-    decision: DecisionConfig, truths: Iterable[Truth], progress: Progress | None = None
+    decision: DecisionConfig,
+    truths: Iterable[Truth],
+    progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     from rdv.api.outcomes import record_truths
 
-    return record_truths(decision, truths, progress.advance if progress else lambda _: None)
+    return record_truths(decision, truths, progress)

@@ -6,9 +6,10 @@ imported. `Progress` is a line on stderr, on terminals only, and only after a se
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -163,3 +164,10 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.clear()
+
+
+@contextlib.contextmanager
+def counting(description: str) -> Iterator[Callable[[int], None]]:
+    """Show progress as `Progress` does; yield the function that counts it."""
+    with Progress(description) as progress:
+        yield progress.advance

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +14,7 @@ import typer
 from rdv.analysis.export.columns import describe
 from rdv.analysis.replay.columns import COLUMNS
 from rdv.commands.errors import InvalidOption
-from rdv.commands.model.settings import Command
+from rdv.commands.model.settings import Command, check_one_code
 from rdv.commands.options import (
     Decision,
     Json,
@@ -29,14 +29,12 @@ from rdv.commands.options import (
     span_ns,
     warm_up_ns,
 )
-from rdv.commands.output import Column, Output, Progress, number
+from rdv.commands.output import Column, Output, Progress, counting, number
 from rdv.commands.units import milliseconds, percent
 
 if TYPE_CHECKING:
     from rdv.analysis.replay.compare import Against, Comparison
     from rdv.analysis.replay.result import Findings, Pace, Replayed
-    from rdv.decision import Decision as DecisionConfig
-    from rdv.decision import ModelConfig
 
 EXAMPLES = (
     "rdv replay fraud --model models/new.py",
@@ -107,19 +105,34 @@ def replay(
     do.
     """
     from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.replay.job import ReplayJob
+    from rdv.api import studies
     from rdv.decision import load_decision
 
     decision = load_decision(directory)
     if speed is not None and not 0 < speed < float("inf"):
         raise InvalidOption("--speed", "is a number above 0")
-    name, config = _model(decision, name, model, command)
-    span = span_ns(since, until)
-    span = (span[0], time.time_ns() if span[1] is None else span[1])
+    if not (model or command or name):
+        raise InvalidOption("--model", "a model is needed: a file, a command, or --name")
+    check_one_code(model, command, "--model")
     warm_ns = warm_up_ns(warm_up, is_bounded=since is not None)
-    job = ReplayJob(decision, name, config, span, on, decoy, speed, out, metric or "", warm_ns)
     with Recorded(directory) as recorded:
-        found = job.run(recorded, replaying, _comparing)
+        found = studies.replay(
+            recorded,
+            decision,
+            model,
+            span_ns(since, until),
+            name=name,
+            command=command,
+            on=on,
+            metric=metric or "",
+            speed=speed,
+            warm_up_ns=warm_ns,
+            decoy=decoy,
+            out=out,
+            replaying=replaying,
+            comparing=partial(counting, "compared {:,} requests"),
+            what="--model",
+        )
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
         output.json(found.as_json())
@@ -137,26 +150,6 @@ def more_help() -> str:
     return "\n".join(["\b", "Columns of the output file:", *describe(COLUMNS)])
 
 
-def _model(
-    decision: DecisionConfig, name: str | None, model: str | None, command: list[str] | None
-) -> tuple[str, ModelConfig]:
-    """Return the model's name and settings: those of a declared model, or the defaults.
-
-    Raises ModelNotFound, NotUsable, InvalidOption.
-    """
-    from rdv.commands.model.run import settings
-
-    if not (model or command or name):
-        raise InvalidOption("--model", "a model is needed: a file, a command, or --name")
-    if name is None:
-        name = os.path.splitext(os.path.basename(model or (command or ["model"])[0]))[0]
-        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-_") or "model"
-    config = settings(decision, name, model, command, "--model")
-    if config.builtin == "decoy":
-        raise InvalidOption("--name", f"{name} is a decoy, which gives no answers")
-    return name, config
-
-
 @contextlib.contextmanager
 def replaying(total: int) -> Iterator[Callable[[int], None]]:
     """Show the progress of a replay: how far, how fast, and the time left."""
@@ -171,12 +164,6 @@ def replaying(total: int) -> Iterator[Callable[[int], None]]:
         return f"{bar:<20} {done:,} of {total:,} requests, {rate:,.0f}/s, {_time(left_s)} left"
 
     with Progress(describe, total) as progress:
-        yield progress.advance
-
-
-@contextlib.contextmanager
-def _comparing() -> Iterator[Callable[[int], None]]:
-    with Progress("compared {:,} requests") as progress:
         yield progress.advance
 
 

@@ -19,6 +19,7 @@ import pytest
 from made_log import BEGIN_NS, INLINE, MODELS, PRODUCTION, MadeLog, make_requests
 
 import rdv
+from rdv.__main__ import main
 from rdv.analysis.dataset.join import read_joined
 from rdv.rendezvous.schedule import Schedule
 
@@ -301,6 +302,34 @@ def test_errors_are_grouped_with_an_example(fraud, joined):
         fraud.errors("gmb")
 
 
+def test_the_command_shows_the_errors(directory, fraud, capsys):
+    table = fraud.errors("gbm").to_pandas()
+    assert main(["errors", str(directory), "gbm"]) == 0
+    (row,) = map(orjson.loads, capsys.readouterr().out.splitlines())
+    assert (row["count"], row["id"], row["code"]) == (
+        table["count"][0], table["id"][0], "predict_raised",
+    )  # fmt: skip
+    assert row["data"] == orjson.loads(table["data"][0])
+    assert main(["errors", str(directory), "--json", "--until", "2001-01-01"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["errors", str(directory), "gmb"]) == 3
+    assert "gmb" in capsys.readouterr().err
+
+
+def test_the_command_shows_a_table_on_a_terminal(directory, capsys, monkeypatch):
+    monkeypatch.setattr("rdv.commands.model_errors.is_terminal", lambda _: True)
+    assert main(["errors", str(directory)]) == 0
+    out = capsys.readouterr().out
+    assert "COUNT" in out
+    assert "boom" in out
+    assert "data: {" in out
+    assert main(["errors", str(directory), "--until", "2001-01-01T00:00Z"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "no errors of any model are recorded\n")
+    assert main(["errors", str(directory), "-q"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_since_and_until_bound_the_requests(fraud):
     middle_ns = BEGIN_NS + COUNT * 10**6
     middle = datetime.fromtimestamp(middle_ns / 1e9, UTC)
@@ -323,6 +352,12 @@ def test_studies_are_what_the_commands_say(directory, fraud):
         return orjson.loads(done.stdout)
 
     where = str(directory)
+    some = fraud.requests().head(1).column("id")[0].as_py()
+    assert said("explain", where, some) == _plain(fraud.explain(some).as_json())
+    new = str(directory.parent / "gbm.py")  # like the declared gbm, whose other settings it gets
+    Path(new).write_text(MODEL)
+    replayed = said("replay", where, "--model", new)["comparison"]
+    assert replayed == _plain(fraud.replay(new).as_json()["comparison"])
     whatif = fraud.whatif("quick")
     assert isinstance(whatif.schedule, Schedule)
     told = said("whatif", where, "--schedule", "quick")
@@ -332,7 +367,8 @@ def test_studies_are_what_the_commands_say(directory, fraud):
 def _plain(value):
     from rdv.analysis.statistics import plain
 
-    return orjson.loads(orjson.dumps(plain(value)))
+    raw = lambda one: orjson.Fragment(bytes(one))  # noqa: E731  msgspec.Raw is JSON already
+    return orjson.loads(orjson.dumps(plain(value), default=raw))
 
 
 def test_a_schedule_may_be_an_object_a_file_or_a_name(directory, fraud):
@@ -390,8 +426,10 @@ def test_a_model_is_replayed(directory, fraud, tmp_path):
     new.write_text(MODEL.replace("0.25", "0.5"))
     found = fraud.replay(str(new))
     assert (found.replayed.name, found.replayed.results) == ("new", COUNT)
-    with pytest.raises(rdv.RdvError):
-        fraud.replay("nope")
+    for wrong in ({"model": "nope"}, {}, {"model": "rules", "speed": 0}, {"name": "nope"}):
+        with pytest.raises(rdv.RdvError):
+            fraud.replay(**wrong)
+    assert fraud.replay(str(new), name="gbm").replayed.name == "gbm"
 
 
 def test_a_decision_without_a_log_says_so(tmp_path):

@@ -19,7 +19,7 @@ OF_A_DECISION = (
     "schedule ls {}", "schedule show {}", "schedule check {}", "schedule use {} ab", "verify {}",
     "explain {} 2ad4ba3f", "whatif {} --schedule ab", "optimise {}", "outcome {} 2ad4ba3f 1",
     "replay {} --model models/logit.py", "export {} -o out", "compare {} mlp logit", "ab {}",
-    "promote {} logit", "regress {}", "model worth {}",
+    "promote {} logit", "regress {}", "model worth {}", "errors {}",
 )  # fmt: skip
 """Every command that takes a decision's directory, with all else right."""
 
@@ -38,7 +38,7 @@ NEVER_SERVED = (
     "verify fraud", "explain fraud 2ad4ba3f", "whatif fraud --schedule ab", "optimise fraud",
     "export fraud -o out", "compare fraud mlp logit", "promote fraud logit",
     "replay fraud --name mlp", "tail fraud", "tail fraud/input", "stream info fraud/input",
-    "regress fraud", "model worth fraud",
+    "regress fraud", "model worth fraud", "errors fraud",
 )  # fmt: skip
 """Commands that read what is on record, where nothing is."""
 

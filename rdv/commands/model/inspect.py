@@ -60,7 +60,7 @@ def inspect(
 
 def _settings(decision: DecisionConfig, name: str) -> ModelConfig:
     """Return the settings of a declared model, or of a file. Raises ModelNotFound, NotUsable."""
-    from rdv.commands.model.settings import is_file, with_code
+    from rdv.api.model_code import is_file, with_code
     from rdv.decision import ModelConfig, ModelNotFound
 
     declared = decision.models.get(name)
