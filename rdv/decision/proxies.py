@@ -18,6 +18,7 @@ from rdv.http.authority import host_port, reachable_host
 from rdv.retry_after import retry_after_ms
 from rdv.stream.errors import NotPermitted
 
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
 _CONNECT_S = 2.0
 _OK = 200
 
@@ -73,7 +74,7 @@ def post(proxy: ProxyAddress, body: bytes, timeout_s: float) -> bytes:
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/v1/decide", body, headers)
         response = connection.getresponse()
-        answer = response.read()
+        answer = response.read(ANSWER_BYTES_MAX + 1)
     except TimeoutError:
         raise proxy.unreachable(f"nothing came within {timeout_s:g} s") from None
     except (OSError, http.client.HTTPException) as error:
@@ -81,6 +82,8 @@ def post(proxy: ProxyAddress, body: bytes, timeout_s: float) -> bytes:
         raise proxy.unreachable(reason.lower()) from None
     finally:
         connection.close()
+    if len(answer) > ANSWER_BYTES_MAX:
+        raise proxy.unreachable(f"its answer has more than {ANSWER_BYTES_MAX:,} bytes")
     if response.status != _OK:
         raise refusal(response.status, answer, response.getheader("Retry-After", ""))
     return answer

@@ -102,7 +102,8 @@ class Registry:
         self._unsupported = "" if own != Credentials() else unsupported(secrets)
         self._http = httpx.Client(
             auth=own.user_password,
-            headers=own.headers,
+            # Not compressed: a few bytes of that are many, before they can be counted.
+            headers={"Accept-Encoding": "identity", **own.headers},
             timeout=timeout_ms / 1000,
             verify=context,
             follow_redirects=True,
@@ -177,7 +178,7 @@ class Registry:
             with self._http.stream("GET", url) as response:
                 if response.status_code != httpx.codes.OK:
                     self._refuse(response, about)
-                yield response.iter_bytes()
+                yield response.iter_raw()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RegistryUnreachable(self.address, _reason(error)) from None
 
@@ -252,7 +253,7 @@ def _server_of(address: str) -> tuple[str | None, int | None]:
 def _read(response: httpx.Response) -> bytes:
     """Return the body of an answer. Raises ValueError for one that is too large."""
     parts, size = [], 0
-    for part in response.iter_bytes():
+    for part in response.iter_raw():
         size += len(part)
         if size > JSON_BYTES_MAX:
             raise ValueError("too large")

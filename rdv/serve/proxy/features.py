@@ -36,6 +36,10 @@ REST_S = 1.0
 """After FAILURES_MAX failures in a row no lookup is made for this time: no request waits."""
 FEATURES_BYTES_MAX = 262_144
 """The maximum size of the features of one key."""
+REPLY_BYTES_MAX = 2 * FEATURES_BYTES_MAX
+"""The maximum size of a reply of Redis, in which each value has its length."""
+READ_BYTES_MIN = 32
+"""What each read of it counts at least."""
 
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -227,18 +231,20 @@ class RedisLookup:
     """Reads hashes of a Redis server: HGETALL, or HMGET of the fields. Raises ImportError."""
 
     def __init__(self, settings: RedisFeatures, url: str) -> None:
-        from redis.asyncio import Redis
+        from redis.asyncio import ConnectionPool, Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
         limit_s = settings.timeout_ms / 1000
-        self._redis: Any = Redis.from_url(
+        pool: Any = ConnectionPool.from_url(
             url,
             socket_timeout=max(1.0, limit_s),
             socket_connect_timeout=max(1.0, limit_s),
             max_connections=2 * LOOKUPS_MAX,
             retry=Retry(NoBackoff(), 0),
         )
+        pool.connection_class = _bounded(pool.connection_class)
+        self._redis: Any = Redis.from_pool(pool)
         self._settings = settings
         self._value = _json_value if settings.values == "json" else _text_value
 
@@ -256,6 +262,57 @@ class RedisLookup:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+class _BoundedReader:
+    """Reads a connection like asyncio.StreamReader, and no more than `left` bytes of it.
+
+    The client reads a value as a whole, of any size that the server names.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self.left = REPLY_BYTES_MAX
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    async def readexactly(self, count: int) -> bytes:
+        self._take(count)
+        data: bytes = await self._reader.readexactly(count)
+        return data
+
+    async def read(self, count: int = -1) -> bytes:
+        data: bytes = await self._reader.read(count)
+        self._take(len(data))
+        return data
+
+    async def readline(self) -> bytes:
+        data: bytes = await self._reader.readline()
+        self._take(len(data))
+        return data
+
+    def _take(self, count: int) -> None:
+        # Many tiny values take the proxy's time instead of its memory.
+        self.left -= max(count, READ_BYTES_MIN)
+        if self.left < 0:
+            raise UnusableFeatures(f"more than {FEATURES_BYTES_MAX:,} bytes of features")
+
+
+def _bounded(kind: Any) -> Any:
+    """Return a kind of connection to Redis that gives up replies beyond REPLY_BYTES_MAX."""
+
+    class Bounded(kind):  # type: ignore[misc]
+        async def _connect(self) -> None:
+            await super()._connect()
+            self._reader: Any = _BoundedReader(self._reader)
+
+        async def send_packed_command(self, *given: Any, **named: Any) -> None:
+            if isinstance(self._reader, _BoundedReader):
+                self._reader.left = REPLY_BYTES_MAX
+            await super().send_packed_command(*given, **named)
+
+    return Bounded
 
 
 def _text_value(value: bytes) -> str:
@@ -283,7 +340,11 @@ class HttpLookup:
         self._client = httpx.AsyncClient(
             timeout=max(1.0, limit_s),
             limits=httpx.Limits(max_connections=LOOKUPS_MAX, keepalive_expiry=60),
-            headers={"Authorization": authorization} if authorization else {},
+            # Not compressed: a few bytes of that are many, before they can be counted.
+            headers={
+                "Accept-Encoding": "identity",
+                **({"Authorization": authorization} if authorization else {}),
+            },
             trust_env=False,
         )
 
@@ -298,7 +359,7 @@ class HttpLookup:
                 return b"{}"
             if answer.status_code != 200:  # noqa: PLR2004
                 raise UnusableFeatures(f"the server answers {answer.status_code}")
-            async for part in answer.aiter_bytes():
+            async for part in answer.aiter_raw():
                 body += part
                 if len(body) > FEATURES_BYTES_MAX:
                     raise UnusableFeatures(f"more than {FEATURES_BYTES_MAX:,} bytes of features")
