@@ -32,7 +32,7 @@ class InThread:
         """Return the model's outcome; `until_ns` cannot be kept to here. See ModelCaller."""
         del until_ns
         row = encode_request(request) if self._is_whole else request.data
-        outcome = evaluate(self._model, [row])[0]
+        outcome = evaluate(self._model, (row,))[0]
         if type(outcome) is bytes:
             return outcome
         if isinstance(outcome, ModelError) and outcome.reason == _INTERRUPTED:

@@ -26,9 +26,6 @@ _LIMITS = Limits(answered_ids_max=2, early_scores_max=2)
 _ORDERS_MAX = 1_000
 """The maximum number of kept orders of models: inline schedules have no end."""
 
-_MS = 1e-6
-"""One nanosecond."""
-
 
 class ModelCaller(Protocol):
     """Evaluates one model. For one thread at a time; raises nothing but KeyboardInterrupt."""
@@ -80,6 +77,9 @@ class Decider:
         """
         engine, now_ns = self._engine, self._now_ns
         results = engine.request(request, now_ns())
+        sla_ms = schedule.sla_ms
+        deadline_ms = sla_ms if request.deadline_ms is None else request.deadline_ms
+        until_ns = request.monotonic_ns + int(deadline_ms * 1_000_000)
         scores: list[Score] = []
         if not results or all_models:
             for name in self._order(schedule):
@@ -87,32 +87,32 @@ class Decider:
                     continue
                 if not all_models and not engine.may_matter(request.id, name):
                     continue
-                score = self._score(request, name, schedule.sla_ms)
-                if score is None:
+                begun_ns = now_ns()
+                outcome = self._models[name].call(request, until_ns)
+                if outcome is None:
                     continue
+                ended_ns = now_ns()
+                score = self._score(request.id, name, outcome, ended_ns - begun_ns)
                 scores.append(score)
-                if found := engine.score(score, now_ns()):
+                if found := engine.score(score, ended_ns):
                     results = results or found
                     if not all_models:
                         break
-        at_ns = now_ns()
-        while not results and (due_ns := engine.next_deadline()) is not None:
-            results = engine.tick(max(at_ns, due_ns))
+        if not results:
+            at_ns = now_ns()
+            while not results and (due_ns := engine.next_deadline()) is not None:
+                results = engine.tick(max(at_ns, due_ns))
+        engine.next_deadline()  # drops the answered mailbox
         return Decided(results[0], scores)
 
-    def _score(self, request: Request, name: str, sla_ms: float) -> Score | None:
-        """Call a model and return its report; None if it has not reported in time."""
-        model = self._models[name]
-        deadline_ms = sla_ms if request.deadline_ms is None else request.deadline_ms
-        begun_ns = self._now_ns()
-        outcome = model.call(request, request.monotonic_ns + int(deadline_ms / _MS))
-        if outcome is None:
-            return None
-        took_ms = round((self._now_ns() - begun_ns) * _MS, 3)
-        if isinstance(outcome, bytes):
-            raw = msgspec.Raw(outcome)
-            return Score(request.id, name, model.version, 0, 0.0, took_ms, 1, raw)
-        score = Score(request.id, name, model.version, 0, 0.0, took_ms, code=outcome.code)
+    def _score(self, id_: str, name: str, outcome: bytes | ModelError, took_ns: int) -> Score:
+        """Return what a model has reported."""
+        version = self._models[name].version
+        took_ms = took_ns // 1000 / 1000
+        if type(outcome) is bytes:
+            return Score(id_, name, version, 0, 0.0, took_ms, 1, msgspec.Raw(outcome))
+        assert isinstance(outcome, ModelError)
+        score = Score(id_, name, version, 0, 0.0, took_ms, code=outcome.code)
         if outcome.code == "bad_input":
             return msgspec.structs.replace(score, refusal="bad input", detail=str(outcome))
         return msgspec.structs.replace(score, error=str(outcome))

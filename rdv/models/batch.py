@@ -62,7 +62,7 @@ def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | M
     # NaN is written as null, and an orjson.Fragment is copied as it is, whatever it contains.
     if b"null" in text or len(text) > bytes_max or not _is_json(text):
         return _encode_carefully(value, bytes_max)
-    return one_line(text)
+    return one_line(text) if _LF in text or _CR in text else text
 
 
 def _is_json(text: bytes) -> bool:
@@ -128,22 +128,37 @@ def predict_batch(
     handlers, not as exceptions.
     """
     count = len(rows)  # the model may change the list from here on
-    if not count:
-        return []
+    if count <= 1:
+        return [_predict_one(predict, rows, bytes_max, input_errors)] if count else []
     again = again or list(rows).__getitem__
     process = os.getpid()
     try:
         results = predict(rows)
-    except BaseException as error:  # noqa: BLE001 - model code, anything goes
+    except BaseException:  # noqa: BLE001 - model code, anything goes
         end_if_forked(process)
-        if count == 1:
-            return [input_errors.error(error)]
         return [
-            predict_batch(predict, [again(number)], bytes_max, None, input_errors)[0]
+            _predict_one(predict, [again(number)], bytes_max, input_errors)
             for number in range(count)
         ]
     end_if_forked(process)
     return encode_batch(results, count, bytes_max)
+
+
+def _predict_one(
+    predict: Predict, row: list[Any], bytes_max: int, input_errors: InputErrors
+) -> Outcome:
+    """Return the outcome of the only row of a batch."""
+    process = os.getpid()
+    try:
+        results = predict(row)
+    except BaseException as error:  # noqa: BLE001 - model code, anything goes
+        end_if_forked(process)
+        return input_errors.error(error)
+    if os.getpid() != process:
+        os._exit(0)
+    if type(results) is list and len(results) == 1:
+        return encode_result(results[0], bytes_max)
+    return encode_batch(results, 1, bytes_max)[0]
 
 
 def end_if_forked(process: int) -> None:
@@ -159,7 +174,7 @@ def end_if_forked(process: int) -> None:
 def encode_batch(results: Any, count: int, bytes_max: int) -> list[Outcome]:
     """Encode what `predict` returned; a result of another shape is an error of all rows."""
     try:
-        items = _as_list(results)
+        items = results if type(results) is list else _as_list(results)
     except BaseException as error:  # noqa: BLE001 - a generator or an array of the model's own
         return [ModelError(describe(error))] * count
     if items is None:
@@ -191,6 +206,8 @@ def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]
     predict_texts = getattr(model, "predict_texts", None)
     if predict_texts is not None and (outcomes := predict_texts(list(rows))) is not None:
         return outcomes  # type: ignore[no-any-return]
+    if len(rows) == 1:
+        return [_evaluate_one(model, rows[0])]
     try:
         values = orjson.loads(b"[%b]" % b",".join(rows))
     except orjson.JSONDecodeError:
@@ -204,7 +221,7 @@ def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]
 
 def _evaluate_one(model: Model, row: bytes | msgspec.Raw) -> Outcome:
     try:
-        value = orjson.loads(bytes(row))
+        value = orjson.loads(memoryview(row))
     except orjson.JSONDecodeError as error:
         return ModelError(f"the data is not JSON: {error}", "data")
     return model.predict([value])[0]

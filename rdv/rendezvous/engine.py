@@ -270,6 +270,8 @@ class Engine:
             return None
         arrived[model] = (at_ns, score)
         if score.result is UNSET or not step.is_single:
+            if score.result is not UNSET and len(arrived) < step.needs_min:
+                return None  # too few; and no answer makes the step impossible
             if score.refusal == "bad input" and model in box.plan.input_judges:
                 return self._default(box, why_bad_input(score), now_ns)
             return self._settle(box, at_ns, now_ns)
@@ -340,15 +342,17 @@ class Engine:
 
     @staticmethod
     def _is_first_choice(box: Mailbox, model: str) -> bool:
-        number, rank = box.plan.first_choice(box.left_out)
-        return box.plan.steps[number - 1].rank(model) == rank
+        plan = box.plan
+        number, rank = plan.first_choice(box.left_out) if box.left_out else plan.first
+        return plan.steps[number - 1].rank(model) == rank
 
     def _combined(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
         """Close the mailbox with a combined answer; preferred if the first step asked for it."""
         step = box.step
         results = [score.result for score in winners if score.result is not UNSET]
         combined = combine_results(step.combine, results, step.on, step.top)
-        number, _ = box.plan.first_choice(box.left_out)
+        plan = box.plan
+        number, _ = plan.first_choice(box.left_out) if box.left_out else plan.first
         kind: Kind = "preferred" if step.number == number else "fallback"
         if combined is None:
             best, text = winners[0], f"the answers cannot be combined by {step.combine}"
@@ -357,8 +361,8 @@ class Engine:
                 box, "fallback", results[0], now_ns, best.model, best.version, why, step.number
             )
         why = PREFERRED if kind == "preferred" else STEP_1_MISSED
-        models = "+".join(score.model for score in winners)
-        versions = "+".join(score.version for score in winners)
+        models = "+".join([score.model for score in winners])
+        versions = "+".join([score.version for score in winners])
         return self._close(box, kind, combined, now_ns, models, versions, why, step.number)
 
     def _default(self, box: Mailbox, why: Reason, now_ns: int) -> Result:

@@ -34,8 +34,8 @@ class PlanStep:
     """A `PlanStep` is one step. It is immutable and shared by all mailboxes."""
 
     __slots__ = (
-        "accepts_others", "combine", "end_ns", "is_single", "names", "need", "number", "on",
-        "others_rank", "ranks", "top",
+        "accepts_others", "combine", "end_ns", "is_single", "names", "need", "needs_min", "number",
+        "on", "others_rank", "ranks", "top",
     )  # fmt: skip
 
     def __init__(self, step: Step, number: int, end_ns: int) -> None:
@@ -48,6 +48,8 @@ class PlanStep:
         self.accepts_others = OTHERS in step.accept
         self.need = 1.0 if step.need == "all" else step.need
         self.is_single = step.need == 1 and isinstance(step.need, int)
+        self.needs_min = 1 if self.accepts_others else self.needed(len(self.names))
+        """How many answers the step needs: all of them, unless it accepts any model."""
         self.combine: Combine = step.combine
         self.on = step.on
         self.top = step.top
@@ -72,7 +74,9 @@ class PlanStep:
 class Plan:
     """A `Plan` is one schedule, in ns and ranks by model: immutable, shared by its mailboxes."""
 
-    __slots__ = ("champion", "default", "input_judges", "label", "sla_ms", "steps", "wait_ns")
+    __slots__ = (
+        "champion", "default", "first", "input_judges", "label", "sla_ms", "steps", "wait_ns",
+    )  # fmt: skip
 
     def __init__(self, schedule: Schedule, wait_ms_max: int) -> None:
         self.label = schedule.label
@@ -88,6 +92,8 @@ class Plan:
         first = schedule.steps[0].accept[0]
         self.champion = None if first == OTHERS else first
         self.input_judges = frozenset(schedule.input_judges)
+        self.first = self.first_choice()
+        """The first choice where all models are asked."""
 
     def first_choice(self, left_out: Collection[str] = ()) -> tuple[int, int]:
         """Return the step and the rank of the first choice among the models that are asked.

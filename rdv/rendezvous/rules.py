@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -22,6 +22,9 @@ from rdv.rendezvous.messages import Score
 from rdv.rendezvous.plan import NOT_ACCEPTED, PlanStep
 from rdv.rendezvous.schedule import Combine
 
+_NUMBERS, _OBJECT, _LIST = {int, float}, {dict}, {list}
+"""The types of parsed JSON; a bool is no number."""
+
 _RANK_CONSTANT = 60
 """The constant of reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009. It needs no
 scores that are comparable between models, only the order of each list."""
@@ -33,6 +36,8 @@ def find_winners(box: Mailbox, live: AbstractSet[str]) -> list[Score]:
     Of equal rank (all that "*" stands for), the earlier one is better.
     """
     step, arrived = box.step, box.arrived
+    if len(arrived) < step.needs_min:
+        return []
     ranked = [
         (rank, order, score)
         for order, (_, score) in enumerate(arrived.values())
@@ -56,22 +61,22 @@ def cannot_be_met(box: Mailbox, live: AbstractSet[str], dead: AbstractSet[str]) 
             return False
     elif step.is_single and not arrived and dead.isdisjoint(step.names):
         return False  # the usual start of a step
-    candidates = step.candidates(live, arrived.keys())
-    possible = sum(
-        name not in dead if (report := arrived.get(name)) is None else _is_answer(report[1])
-        for name in candidates
-    )
-    return possible < step.needed(len(candidates))
+    if step.accepts_others:
+        candidates: Collection[str] = step.candidates(live, arrived.keys())
+        needed = step.needed(len(candidates))
+    else:
+        candidates, needed = step.names, step.needs_min
+    possible = 0
+    for name in candidates:
+        report = arrived.get(name)
+        possible += name not in dead if report is None else report[1].result is not UNSET
+    return possible < needed
 
 
 def _needed(step: PlanStep, live: AbstractSet[str], reported: AbstractSet[str]) -> int:
-    if step.is_single:
-        return 1
+    if step.is_single or not step.accepts_others:
+        return step.needs_min
     return step.needed(len(step.candidates(live, reported)))
-
-
-def _is_answer(score: Score) -> bool:
-    return score.result is not UNSET
 
 
 def combine_results(
@@ -108,27 +113,23 @@ def _field(value: Any, on: str | None) -> Any:
 
 def _blend(values: list[Any], reduce: Callable[[list[float]], float]) -> Any:
     """Reduce numbers at any depth; take other parts from the first answer that has them."""
-    first = values[0]
-    if all(_is_number(value) for value in values):
+    first, kinds = values[0], set(map(type, values))
+    if kinds <= _NUMBERS:
         reduced = reduce(values)
         if not math.isfinite(reduced):
             raise ValueError("too large")
         return reduced
-    if all(isinstance(value, dict) for value in values):
+    if kinds == _OBJECT:
         return {
             key: _blend([value[key] for value in values if key in value], reduce) for key in first
         }
-    if all(isinstance(value, list) and len(value) == len(first) for value in values):
+    if kinds == _LIST and len(set(map(len, values))) == 1:
         return [_blend(list(items), reduce) for items in zip(*values, strict=True)]
     return first
 
 
 def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _vote(values: list[Any]) -> int:

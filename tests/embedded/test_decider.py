@@ -140,3 +140,16 @@ def test_models_are_called_in_the_order_of_the_schedule(schedule, models):
     first = [name for name in schedule.steps[0].accept if name != OTHERS]
     if schedule.steps[0].accept[0] != OTHERS:
         assert order[0] == first[0]
+
+
+@given(settings_of())
+@settings(derandomize=True, deadline=None, max_examples=20)
+def test_no_answered_request_is_kept(case):
+    schedule, models, asked, all_models = case
+    clock = Clock()
+    callers = {n: Scripted(n, clock, *model, []) for n, model in models.items()}
+    local = Decider(HOST, {"s": schedule}, "s", callers, clock)
+    for number in range(5):
+        request = make_request(f"r{number}", clock.now_ns, **asked)
+        local.decide(request, schedule, all_models=all_models)
+        assert not len(local._engine._due_queue)
