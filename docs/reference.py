@@ -29,6 +29,7 @@ from rdv.decision.console import Console
 from rdv.decision.events import Event
 from rdv.decision.decision import Cohort, Cohorts, Decision
 from rdv.decision.objective import Objective
+from rdv.decision.traces import Traces
 from rdv.decision.outcome import Outcome
 from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.schema import Column, Schema
@@ -162,6 +163,7 @@ def settings() -> str:
         ("[notify]", "notify.", Notify),
         ("[notify.webhooks.NAME]", "notify.webhooks.NAME.", Webhook),
         ("[console]", "console.", Console),
+        ("[traces]", "traces.", Traces),
         ("[models.NAME]", "", ModelConfig),
         ("[models.NAME.remote]", "", Remote),
         ("[cohorts]", "cohorts.", Cohorts),

@@ -278,6 +278,8 @@ EventCode = Literal[
     "status_not_written",
     "stream_replaced",
     "successor_not_ready",
+    "traces_dropped",
+    "traces_not_exported",
     "values_set_aside",
 ]
 """The codes of trouble in logs, in `rdv status`, and in the topics of `control`. Trouble that comes
@@ -347,6 +349,8 @@ EVENT_CODES: dict[EventCode, str] = {
     "all processes are started again.",
     "successor_not_ready": "The new version of a process does not start: the one before "
     "it goes on.",
+    "traces_dropped": "Spans could not be sent in time, or a collector has refused them.",
+    "traces_not_exported": "A collector does not take spans now: they are sent later.",
     "values_set_aside": "Values without an index, of an unclean shutdown, have been set aside.",
 }
 

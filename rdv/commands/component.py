@@ -56,7 +56,8 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         # Made absolute now: a model or an enricher may change the working directory.
         given.directory = os.path.abspath(given.directory)
-        if given.role not in ("server", "mlflow", "console", "notify") and adopt_orphans():
+        beside = ("mlflow", "console", "notify", "traces")
+        if given.role != "server" and given.role not in beside and adopt_orphans():
             reap_abandoned()
         _run(given)
     except RdvError as error:
@@ -114,6 +115,10 @@ def _run(given: argparse.Namespace) -> None:
         from rdv.notify.main import run_notify
 
         run_notify(given.directory)
+    elif given.role == "traces":
+        from rdv.traces.main import run_traces
+
+        run_traces(given.directory)
     elif given.role == "mlflow":
         from rdv.mlflow.main import run_mlflow
 
@@ -140,7 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         "rdv component", description="Run one process of a decision; `rdv serve` runs all of them."
     )
     roles = parser.add_subparsers(dest="role", required=True)
-    for role in ("server", "proxy", "grpc", "worker", "digests", "mlflow", "console", "notify"):
+    parts = ("server", "proxy", "grpc", "worker", "digests", "mlflow")
+    for role in (*parts, "console", "notify", "traces"):
         command = roles.add_parser(role)
         command.add_argument("directory")
         if role == "console":

@@ -312,6 +312,7 @@ def _does(row: dict[str, Any]) -> str:
         "server": ("requests", "scores", "open", AFTER_DECISION, "malformed", "lost_results"),
         "proxy": ("requests", "in_flight", "refused", "backstop", "misses"),
         "worker": ("scored", "refused", "failed", "waiting"),
+        "traces": ("spans", "decisions", "dropped", "rejected"),
     }.get(str(role), ())
     shown = [
         f"{key.replace('_', ' ')} {figures[key]:,}"

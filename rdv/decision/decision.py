@@ -34,6 +34,7 @@ from rdv.decision.sections import (
     on_replace,
     on_serve,
 )
+from rdv.decision.traces import Traces
 from rdv.decision.value import Value
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import InvalidSchedule, Schedule, schedule_from_toml
@@ -142,6 +143,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "logging": Logging,
     "notify": Notify,
     "console": Console,
+    "traces": Traces,
     "mlflow": Mlflow,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
@@ -223,6 +225,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     logging: Logging = Logging()
     notify: Notify = Notify()
     console: Console = Console()
+    traces: Traces = Traces()
     mlflow: Mlflow = Mlflow()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()

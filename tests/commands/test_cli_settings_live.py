@@ -31,6 +31,7 @@ from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import toml_value
+from rdv.decision.traces import Traces
 from rdv.decision.value import Value
 
 pytestmark = [pytest.mark.timeout(300)]
@@ -50,6 +51,7 @@ SECTIONS = {
     "console": Console,
     "logging": Logging,
     "notify": Notify,
+    "traces": Traces,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -115,6 +117,7 @@ OTHERS: dict[str, object] = {
     "schema.pydantic": "row.py:Row",
     "schema.columns": {"extra": {"type": "number", "default": 1.5}},
     "console.hidden_fields": ["card"],
+    "traces.endpoint": "http://127.0.0.1:9",
     "console.host": "localhost",
     "logging.file": "serve.log",
     "notify.webhooks": {"one": {"url": "http://127.0.0.1:1/"}},
@@ -172,6 +175,7 @@ class Settings:
             "console": {},
             "logging": {},
             "notify": {},
+            "traces": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },

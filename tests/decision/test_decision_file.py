@@ -38,6 +38,7 @@ from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
 from rdv.decision.sections import Drift, setting_fields
+from rdv.decision.traces import Traces
 from rdv.decision.value import Value
 from rdv.errors import InputFault
 
@@ -73,6 +74,7 @@ SECTIONS = {
     "logging": Logging,
     "notify": Notify,
     "console": Console,
+    "traces": Traces,
     "mlflow": Mlflow,
 }
 
@@ -121,6 +123,7 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "logging",
         "notify",
         "console",
+        "traces",
         "models",
         "cohorts",
         "groups",

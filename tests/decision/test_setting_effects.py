@@ -20,6 +20,7 @@ from rdv.decision.remote import Remote
 from rdv.decision.schema import Schema
 from rdv.decision.sections import Drift, setting_fields
 from rdv.decision.text import default_text
+from rdv.decision.traces import Traces
 from rdv.decision.value import Value
 
 SECTIONS = {
@@ -39,6 +40,7 @@ SECTIONS = {
     "logging": Logging,
     "notify": Notify,
     "console": Console,
+    "traces": Traces,
     "models.NAME": ModelConfig,
     "models.NAME.remote": Remote,
     "cohorts": Cohorts,

@@ -107,10 +107,10 @@ def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
     asked = joined.asked.at(row)
     schedule = None if answer is None else shelf.find(answer.schedule, asked)
     down = read_model_news(recorded, join.notes).dead_at(found.append_ns)
-    reports = _reports(joined, row, result)
+    reports = reports_of(joined, row, result)
     steps: list[ExplainedStep] = []
     if schedule is not None:
-        steps = _steps(joined, row, schedule, reports, down, found.request)
+        steps = steps_of(joined, row, schedule, reports, down, found.request)
     return Explanation(
         found.request,
         result,
@@ -124,7 +124,7 @@ def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
     )
 
 
-def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
+def reports_of(joined: Joined, row: int, result: Result | None) -> list[Report]:
     """Return the reports in order of arrival; models that have not reported come last."""
     chosen = set((result.model or "").split("+")) if result is not None else set()
     reports = []
@@ -162,7 +162,7 @@ def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
     return reports
 
 
-def _steps(
+def steps_of(
     joined: Joined,
     row: int,
     schedule: Schedule,

@@ -7,13 +7,15 @@ and then after growing delays; a stop kills them, as what they have saved is alw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from rdv.clock import Clock
 from rdv.decision import Decision
+from rdv.decision.traces import TRACES_ENVIRONMENT, are_exported, has_otlp
 from rdv.serve.supervisor.plan import RestartState, ended, started
 
 
@@ -42,8 +44,8 @@ Launch = Callable[[Companion, Callable[[int], None]], Process]
 ShowLine = Callable[[str, str, str], None]
 
 
-def companions(decision: Decision) -> list[Companion]:
-    """Return the processes that a decision has beside its others."""
+def companions(decision: Decision, environ: Mapping[str, str]) -> list[Companion]:
+    """Return the processes that a decision has beside its others, with these variables set."""
     found = []
     if decision.console.enabled:
         port = decision.console.port_beside(decision.http.port)
@@ -51,6 +53,8 @@ def companions(decision: Decision) -> list[Companion]:
     if decision.notify.webhooks:
         words = ("notify", decision.directory)
         found.append(Companion("notify", words, decision.notify.env))
+    if are_exported(decision.traces, environ) and has_otlp():
+        found.append(Companion("traces", ("traces", decision.directory), TRACES_ENVIRONMENT))
     return found
 
 
@@ -77,7 +81,7 @@ class Beside:
         """Start those that do not run yet."""
         if self._kept or self._is_stopped:
             return
-        self._kept = [_Kept(one) for one in companions(self._decision())]
+        self._kept = [_Kept(one) for one in companions(self._decision(), os.environ)]
         for kept in self._kept:
             self._start(kept)
 

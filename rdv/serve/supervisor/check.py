@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from rdv.decision import Decision, missing_files
 from rdv.decision.errors import ProgramNotFound
 from rdv.decision.load import check_program
 from rdv.decision.schedules import lint, lint_settings, read_schedule
+from rdv.decision.traces import TracesMissing, are_exported, has_otlp
 from rdv.errors import InputFault, SystemFault
 from rdv.http.authority import host_port
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
@@ -64,6 +66,9 @@ def check(decision: Decision, warn: ShowLine) -> Schedule:
         warn(fault.text(), fault.code(), fault.where)
     if decision.http.grpc_port and importlib.util.find_spec("grpc") is None:
         raise GrpcMissing(decision.file)
+    if are_exported(decision.traces, os.environ) and not has_otlp():
+        missing = TracesMissing()
+        warn(f"{missing.text()}: {missing.hint()}", missing.code(), decision.file)
     for name, model in decision.models.items():
         try:
             check_program(decision, model)
