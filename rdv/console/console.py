@@ -89,6 +89,7 @@ class Console:
         self._clock = clock
         self._folder = os.path.join(directory, FOLDER)
         self._load()
+        self.gauges.look()  # before anybody asks: no counter may begin at 0 again
         self.started_s = time.time()
 
     @property

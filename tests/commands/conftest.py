@@ -39,6 +39,7 @@ class Outcome:
 def plain_environment(monkeypatch):
     for name in [name for name in os.environ if name.startswith("RDV_") or name == "NO_COLOR"]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("RDV_CONSOLE_ENABLED", "false")  # hundreds of decisions are served
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("TZ", "UTC")

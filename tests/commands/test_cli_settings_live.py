@@ -127,6 +127,11 @@ OTHERS: dict[str, object] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def console_as_the_file_says(plain_environment, monkeypatch):
+    monkeypatch.delenv("RDV_CONSOLE_ENABLED")
+
+
 def another(key: str, kind: Any, default: object, meta: Any) -> object:
     """Return a valid value that is not the default."""
     if key in OTHERS:
