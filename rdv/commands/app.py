@@ -53,6 +53,9 @@ class RootGroup(LazyGroup):
             "rdv.commands.console:console",
             "Show the page and /metrics of a decision that is stopped, or copied.",
         ),
+        "metrics": Lazy(
+            "rdv.commands.metrics:MetricsGroup", "Print rules and dashboards for Prometheus."
+        ),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
         "schedule": Lazy(
             "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."

@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 from rdv.console.bounded import Histograms, Key
 from rdv.console.console import Console
 from rdv.console.gauges import LOST
-from rdv.console.totals import SECOND_US
+from rdv.console.totals import REPORTS, SECOND_US
 from rdv.serve.proxy.shared_counts import LATENCY_NS
 
 
@@ -71,7 +71,8 @@ class ConsoleCollector(Collector):
         totals = self._console.totals
         yield self._counter(
             "rdv_decisions", "Answers that clients received.",
-            ("kind", "model", "schedule", "cohort"), totals.decisions,
+            ("kind", "model", "schedule", "cohort"),
+            {("default", "", name, ""): 0 for name in totals.schedules} | dict(totals.decisions),
         )  # fmt: skip
         yield self._histogram(
             "rdv_decision_duration_seconds",
@@ -104,12 +105,20 @@ class ConsoleCollector(Collector):
         totals = self._console.totals
         yield self._counter(
             "rdv_model_reports", "Reports of models on requests; silent: none came in time.",
-            ("model", "outcome"), totals.reports,
+            ("model", "outcome"), self._from_zero() | dict(totals.reports),
         )  # fmt: skip
         yield self._counter(
             "rdv_model_reports_too_late",
             "Reports that came after the request had been counted, as silent.",
             ("model",), totals.too_late,
+        )  # fmt: skip
+        yield self._counter(
+            "rdv_model_compared", "Requests that both a model and the champion have answered.",
+            ("model",), totals.compared,
+        )  # fmt: skip
+        yield self._counter(
+            "rdv_model_agreed", "Requests where a model's answer means the same as the champion's.",
+            ("model",), totals.agreed,
         )  # fmt: skip
         for name, text, found, unit in (
             ("arrival_seconds", "Time from the start of a request to a model's report.",
@@ -121,6 +130,11 @@ class ConsoleCollector(Collector):
             ("batch_size", "Requests that were evaluated together.", totals.batch, 1),
         ):  # fmt: skip
             yield self._histogram(f"rdv_model_{name}", text, ("model",), found, unit)
+
+    def _from_zero(self) -> dict[Key, float]:
+        """Return series of all declared models: the first report of a kind must count as one."""
+        declared = self._console.decision.scoring_models()
+        return {(model, outcome): 0 for model in declared for outcome in REPORTS}
 
     def _running(self) -> Iterator[Metric]:
         """Yield what models are now."""

@@ -17,6 +17,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import choose_reading, sample_answers
+from rdv.analysis.dataset.values import Extract, extract_of
 from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.coded import coded
 from rdv.console.gauges import Gauges, SavedCounts
@@ -26,11 +29,13 @@ from rdv.decision import Decision
 from rdv.decision.decision import RUN_DIRECTORY
 from rdv.errors import RdvError
 from rdv.live import EVERY_S, Follower, FollowState, Update, load, save
+from rdv.rendezvous.topology import SCORES
 
 log = logging.getLogger("rdv.console")
 
 FOLDER = os.path.join(RUN_DIRECTORY, "console")
 STATE, HOUR = "state.json", "hour.json"
+READING_EVERY_S = 10.0
 CHANGED_MAX = 24
 """With more changed buckets than this all of them are saved in a file of their own."""
 VERSION = 1
@@ -86,6 +91,8 @@ class Console:
         self._decision_of = decision
         self._decision = decision()
         self._saves = saves
+        self._extract: Extract | None = None
+        self._next_reading_s = 0.0
         self._clock = clock
         self._folder = os.path.join(directory, FOLDER)
         self._load()
@@ -126,6 +133,7 @@ class Console:
         """Read what is new, count it and save it; return whether there is more to read at once."""
         with contextlib.suppress(RdvError):
             self._decision = self._decision_of()
+        self._choose_reading()
         try:
             update = self.follower.read()
         except RdvError as error:
@@ -133,7 +141,7 @@ class Console:
             return False
         declared = self._decision.scoring_models()
         with self.lock:
-            self.totals.add(update, declared)
+            self.totals.add(update, declared, self._extract)
             self.recent.add(update, declared)
             self.gauges.note(update.control)
             self.gauges.look()
@@ -143,6 +151,17 @@ class Console:
             self.version += 1
             self.lag_s = max(0.0, (self._clock.wall_ns() - update.until_ns) / 1e9 - EVERY_S)
         return update.has_more
+
+    def _choose_reading(self) -> None:
+        """Find out how answers are compared, once there are some."""
+        if self._extract is not None or time.monotonic() < self._next_reading_s:
+            return
+        self._next_reading_s = time.monotonic() + READING_EVERY_S
+        with contextlib.suppress(RdvError), Recorded(self.directory) as recorded:
+            if recorded.stream(SCORES) is None or not sample_answers(recorded):
+                return
+            self._extract = extract_of(choose_reading(recorded, self._decision.outcome))
+            self.follower.use(self._extract)
 
     def _save(self) -> None:
         if not self._saves:

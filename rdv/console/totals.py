@@ -24,9 +24,11 @@ from rdv.analysis.dataset.joined import (
     RESULT,
     Joined,
 )
+from rdv.analysis.dataset.values import Extract
 from rdv.console.bounded import BoundedNames, Histograms, Key, SavedHistograms
 from rdv.live import ControlRecord, Update
 from rdv.rendezvous.messages import Result, result_code
+from rdv.rendezvous.schedule import OTHERS
 from rdv.rendezvous.topology import SCHEDULE_TOPIC
 
 MODELS_MAX, SCHEDULES_MAX, COHORTS_MAX, CODES_MAX = 100, 30, 50, 60
@@ -56,6 +58,8 @@ class LiveSchedule(msgspec.Struct, frozen=True):
     ends_ms: list[float]
     live: bool
     time_ns: int
+    champion: str = ""
+    """The model that its first step accepts before all others; empty: none by name."""
 
 
 class SavedTotals(msgspec.Struct):
@@ -90,6 +94,10 @@ class Totals:
         self.requests: Counter[Key] = Counter()
         """By state: `answered`, `unanswered` and `not_recorded` (a proxy's own answers to requests
         that no model was asked about)."""
+        self.compared: Counter[Key] = Counter()
+        """By model: requests that both it and the champion have answered."""
+        self.agreed: Counter[Key] = Counter()
+        """By model: those of them where both answers mean the same."""
         self.outcomes: Counter[Key] = Counter()
         """Outcomes that were reported."""
         self.duration = Histograms(TIMES_US)
@@ -103,13 +111,15 @@ class Totals:
         """By model: the number of requests that were evaluated together."""
         self.schedules: dict[str, LiveSchedule] = {}
 
-    _COUNTERS = ("decisions", "reasons", "misses", "reports", "too_late", "requests", "outcomes")
+    _COUNTERS = ("decisions", "reasons", "misses", "reports", "too_late", "requests", "outcomes",
+                 "compared", "agreed")  # fmt: skip
     _HISTOGRAMS = ("duration", "arrival", "queue", "evaluation", "batch")
 
-    def add(self, update: Update, declared: Iterable[str]) -> None:
+    def add(self, update: Update, declared: Iterable[str], extract: Extract | None = None) -> None:
         """Count what a reading has found; `declared` models are silent where they did not report.
 
-        Models that are not declared any more are counted where they report.
+        Models that are not declared any more are counted where they report. `extract` has read the
+        values of the answers, if they are known.
         """
         for record in update.control:
             self._note_schedule(record)
@@ -122,6 +132,8 @@ class Totals:
         if update.joined is not None:
             self._add_decisions(update.joined)
             self._add_reports(update.joined, set(declared))
+            if extract is not None:
+                self._add_agreement(update.joined, extract)
 
     def _add_unasked(self, result: Result) -> None:
         schedule = self._names["schedule"].of(schedule_name(result.schedule))
@@ -191,6 +203,26 @@ class Totals:
         for name in declared.difference(joined.models):
             self.reports[self._names["model"].of(name), SILENT] += len(joined)
 
+    def _add_agreement(self, joined: Joined, extract: Extract) -> None:
+        """Count where models agree with the champion: same class, or same side of the threshold."""
+        reading, live = extract.reading, self.live
+        if joined.value is None or live is None or live.champion not in joined.models:
+            return
+        if reading.kind not in ("class", "probability"):
+            return
+        values = joined.value
+        known = ~np.isnan(values)
+        if reading.kind == "probability":
+            with np.errstate(invalid="ignore"):
+                values = (values >= reading.threshold).astype(np.float64)
+        champion = joined.models.index(live.champion)
+        for number, name in enumerate(joined.models):
+            both = known[number] & known[champion]
+            if number != champion and both.any():
+                key = (self._names["model"].of(name),)
+                self.compared[key] += int(both.sum())
+                self.agreed[key] += int((values[number] == values[champion])[both].sum())
+
     def _add_figures(
         self, model: str, figures: npt.NDArray[np.float32], is_result: npt.NDArray[np.bool_]
     ) -> None:
@@ -215,7 +247,7 @@ class Totals:
             found = LiveSchedule(
                 str(fields["name"]), str(fields["hash"]), sla_ms,
                 [min(end, sla_ms) for end in ends], bool(fields.get("live", True)),
-                record.time_ns,
+                record.time_ns, _champion(content["step"]),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, AttributeError):
             return
@@ -262,6 +294,12 @@ class Totals:
 def schedule_name(label: str | None) -> str:
     """Return the name in a label: `production` of `production@1f2e3d4c5b6a`."""
     return (label or "").partition("@")[0]
+
+
+def _champion(steps: list[dict[str, Any]]) -> str:
+    accepted = steps[0].get("accept") if steps else None
+    first = str(accepted[0]) if isinstance(accepted, list) and accepted else ""
+    return "" if first == OTHERS else first
 
 
 def _at(names: list[str], code: int) -> str:

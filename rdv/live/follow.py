@@ -198,6 +198,11 @@ class Follower:
             has_more or bound_ns is not None,
         )
 
+    def use(self, extract: Extract) -> None:
+        """Fill the `value` columns from now on."""
+        self._scores.use(extract)
+        self._results.use(extract)
+
     def state(self) -> FollowState:
         """Return the positions after the last reading: what to save with what was computed."""
         offsets: dict[str, list[npt.NDArray[np.int64]]] = {}

@@ -116,6 +116,10 @@ class Results:
             self._waiting.add(kept, number, chunk)
         return kept, others
 
+    def use(self, extract: Extract) -> None:
+        """Extract the values of what is read from now on."""
+        self._extract = extract
+
     def match(self, requests: Requests, models: Names, notes: Notes) -> Found:
         """Return the results of these requests; keep the rest."""
         answers = _Answers(len(requests), self._extract, with_code=self._with_code)

@@ -128,6 +128,10 @@ class Scores:
             ]
         )
 
+    def use(self, extract: Extract) -> None:
+        """Extract the values of what is read from now on."""
+        self._extract = extract
+
     def match(
         self, requests: Requests, found: Found, calibration: Calibration, notes: Notes
     ) -> Joined:
