@@ -247,7 +247,8 @@ class Connection:
         except ssl.SSLWantWriteError:
             self._wanted = selectors.EVENT_WRITE
         except ssl.SSLError as error:
-            raise ConnectionFailed(f"TLS: {_tls_words(error)}") from None
+            words = _tls_words(error, has_begun=self.is_connected)
+            raise ConnectionFailed(f"TLS: {words}") from None
         except OSError as error:
             raise ConnectionFailed(_words(error), is_stale=self._is_stale()) from None
         return None
@@ -343,9 +344,10 @@ def _words(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-def _tls_words(error: ssl.SSLError) -> str:
+def _tls_words(error: ssl.SSLError, *, has_begun: bool) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message} (see ca_file)"
-    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        return f"it does not speak TLS: its address may have to begin with http:// ({error.reason})"
-    return error.reason or str(error)
+    reason = error.reason or str(error)
+    if has_begun:
+        return reason
+    return f"no handshake ({reason}): if it does not speak TLS, its address begins with http://"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 from model_server import ModelServer
@@ -51,3 +53,22 @@ def test_a_certificate_is_verified(certificate):
             check_server("m", values(server.port), {})
         with pytest.raises(ModelNotLoaded, match="ca_file"):
             RemoteModel("m", values(server.port, "/nowhere.pem"), environ={})
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["none", "400"])
+def test_a_server_without_tls_is_called_one(answer):
+    def reply(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=reply, args=(listener,))
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        remote = ModelConfig(http=url, protocol="mlflow").remote_values()
+        with pytest.raises(ModelNotLoaded) as caught:
+            check_server("m", remote, {})
+        thread.join()
+    assert "TLS: no handshake" in caught.value.text()
