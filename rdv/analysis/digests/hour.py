@@ -24,13 +24,16 @@ FIELDS_MAX = 20
 """The maximum number of fields of the input, and of each model's answers: those seen first."""
 MODELS_MAX = 50
 BYTES_MAX = 4 * 1024 * 1024
-"""The maximum size of a file that is read."""
+"""The maximum size of a digest, as a file and unpacked: what is larger is not read."""
+_PACKED_MAX = BYTES_MAX - 64 * 1024
+"""What is written, unpacked: it may grow a little when it is compressed."""
 _CLASSES_MIN = 3
 _TEXT_MAX = 100
 _DEPTH_MAX = 3
 _VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_pack = msgspec.msgpack.Encoder().encode
 Flat = dict[str, Any]
 Floats = npt.NDArray[np.float64]
 
@@ -133,8 +136,35 @@ def read_hour(directory: str, hour: int) -> Hour:
 
 
 def encoded(hour: Hour) -> bytes:
-    """Return the bytes of a digest's file."""
-    return zlib.compress(msgspec.msgpack.encode(hour))
+    """Return the bytes of a digest's file, which can always be read.
+
+    Columns for which there is no room are left out, the largest first: texts, as a rule.
+    """
+    packed = _pack(hour)
+    if len(packed) > _PACKED_MAX:
+        packed = _pack(_with_room(hour, len(packed) - _PACKED_MAX))
+    return zlib.compress(packed)
+
+
+def _with_room(hour: Hour, too_much: int) -> Hour:
+    """Return the digest without its largest columns, which have at least `too_much` bytes."""
+    sizes = [
+        (len(_pack({name: column})) - 1, model, name)
+        for model, columns in ((None, hour.fields), *hour.models.items())
+        for name, column in columns.items()
+    ]
+    gone: set[tuple[str | None, str]] = set()
+    for size, model, name in sorted(sizes, key=lambda one: (-one[0], one[1] or "", one[2])):
+        if too_much <= 0:
+            break
+        gone.add((model, name))
+        too_much -= size
+    fields = {name: one for name, one in hour.fields.items() if (None, name) not in gone}
+    models = {
+        model: {name: one for name, one in columns.items() if (model, name) not in gone}
+        for model, columns in hour.models.items()
+    }
+    return msgspec.structs.replace(hour, fields=fields, models=models)
 
 
 def decoded(data: bytes, hour: int) -> Hour:

@@ -226,3 +226,49 @@ def test_texts_that_hardly_repeat_are_not_kept():
     assert Column.of([f"mail{n}@example.org" for n in range(200)]).classes == {}
     assert Column.of(["a", "b"] * 50).classes == {"a": 50, "b": 50}
     assert orjson.dumps(Column.of([2, 1.5, True]).classes) == b'{"True":1}'
+
+
+def large(models, columns, length):
+    """Make a digest whose texts are as many and as long as a sampler keeps them."""
+    texts = {f"{number:03}" + "\U0001f600" * length: 2 for number in range(128)}
+    numbers = Column(np.arange(256, dtype="<f8").tobytes())
+    both = {f"text{n}": Column(b"", texts) for n in range(columns)} | {"x": numbers}
+    return Hour(
+        hour=7,
+        requests=10**9,
+        keys=1e9,
+        sample=np.arange(256, dtype="<u8").tobytes(),
+        fields=both,
+        models={f"model{n}": both for n in range(models)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("models", "columns", "length"), [(50, 20, 97), (50, 20, 3), (1, 2, 97), (0, 0, 0), (8, 7, 97)]
+)
+def test_what_is_written_can_always_be_read(models, columns, length):
+    hour = large(models, columns, length)
+    data = encoded(hour)
+    assert len(data) <= hour_module.BYTES_MAX
+    found = decoded(data, 7)
+    assert (found.requests, found.keys, found.sample) == (hour.requests, hour.keys, hour.sample)
+    assert found.models.keys() == hour.models.keys()
+    for mine, theirs in ((hour.fields, found.fields), *zip(hour.models.values(),
+                         found.models.values(), strict=True)):  # fmt: skip
+        assert all(mine[name] == column for name, column in theirs.items())
+        assert "x" in theirs  # the smallest ones stay
+    count = len(hour.fields) + sum(map(len, hour.models.values()))
+    kept = len(found.fields) + sum(map(len, found.models.values()))
+    if (models + 1) * columns * 128 * (4 * length + 5) < hour_module.BYTES_MAX * 0.9:
+        assert kept == count
+    else:
+        assert kept < count
+        assert len(msgspec.msgpack.encode(found)) > hour_module.BYTES_MAX * 0.9
+
+
+def test_a_name_longer_than_a_digest_leaves_the_rest_readable():
+    column = Column(np.arange(3, dtype="<f8").tobytes())
+    fields = {"n" * hour_module.BYTES_MAX: column, "x": column}
+    sample = np.arange(9, dtype="<u8").tobytes()
+    found = decoded(encoded(Hour(hour=7, fields=fields, sample=sample)), 7)
+    assert found.fields == {"x": column}
