@@ -331,7 +331,7 @@ def _carry_out(
             return found
         for breach in found.breaches:
             output.note(f"after {watch.period.answers:,} answers: {breach.text()}")
-        back = take_back(decision, proposal)
+        back = take_back(decision, proposal, "; ".join(one.text() for one in found.breaches))
         output.note(f"rolled back to {proposal.before.label}")
         _show_switch(proposal.before.label, back, output)
         write_back(decision, found, output)

@@ -31,6 +31,7 @@ from rdv.decision.load import load_decision, parse_decision, read_text, schedule
 from rdv.decision.model import ModelConfig
 from rdv.decision.schedules import read_schedule_text
 from rdv.decision.text import model_lines, toml_key, toml_value
+from rdv.errors import RdvError
 from rdv.system.command_line import command_line
 from rdv.system.disk import Disk
 from rdv.system.faults import faults
@@ -234,6 +235,12 @@ def note_edit(directory: str, path: str, what: str, old: str, new: str) -> None:
     message = f"{command_line()} {did} {what} in {os.path.relpath(path, directory)}"
     event = Event(kind="file_edited", message=message, about=path, before=before, after=after)
     record_command(directory, event)
+
+
+def note_change(directory: str, event: Event) -> None:
+    """Record what this command has done, besides its edits of files. Raises nothing."""
+    with contextlib.suppress(RdvError), locked(directory):
+        record_command(directory, event)
 
 
 def _full(table: Table) -> Table:

@@ -92,6 +92,12 @@ def test_a_promotion_is_watched_and_rolled_back(rdv, serve, start, fraud):
     assert found["watch"]["breaches"]
     assert found["watch"]["errors"] + found["watch"]["others"] > 0
     assert schedule() == before
+    events = rdv("events", "fraud", "--kind", "promoted", "--kind", "rolled_back").rows()
+    promoted, back = events
+    assert (promoted["before"], promoted["after"]) == (back["after"], back["before"])
+    assert promoted["by"] == back["by"]
+    assert promoted["by"].startswith("rdv promote fraud logit")
+    assert "mlp is the champion again in place of logit: " in back["message"]
     load(rdv, "rows.jsonl", 1)
     results = labels()
     assert {result.schedule for result in results} == {found["was"], found["schedule"]}

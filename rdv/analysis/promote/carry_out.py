@@ -15,7 +15,10 @@ from rdv.analysis.promote.behaviour import IDS_MAX, Behaviour, Expected, KeysOf
 from rdv.analysis.promote.proposal import Proposal
 from rdv.analysis.promote.result import Switched
 from rdv.analysis.promote.watch import Answer, Bounds, Breach, WatchPeriod
+from rdv.codes import EventKind
 from rdv.decision import Decision, replace_schedule
+from rdv.decision.edit import note_change
+from rdv.decision.events import Event
 from rdv.decision.holder import holder_of
 from rdv.decision.switch import switch
 from rdv.rendezvous.messages import (
@@ -44,12 +47,33 @@ def make_live(decision: Decision, proposal: Proposal) -> Switched:
 
     Raises EditRefused if the file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
     """
-    return _replace(decision, proposal.after, proposal.old, proposal.new)
+    switched = _replace(decision, proposal.after, proposal.old, proposal.new)
+    text = f"{proposal.challenger} is the champion in place of {proposal.champion}"
+    note_promotion(decision, proposal, "promoted", text)
+    return switched
 
 
-def take_back(decision: Decision, proposal: Proposal) -> Switched:
+def take_back(decision: Decision, proposal: Proposal, why: str = "") -> Switched:
     """Restore the schedule as it was. Raises what `make_live` raises."""
-    return _replace(decision, proposal.before, proposal.new, proposal.old)
+    switched = _replace(decision, proposal.before, proposal.new, proposal.old)
+    text = f"{proposal.champion} is the champion again in place of {proposal.challenger}"
+    note_promotion(decision, proposal, "rolled_back", f"{text}{f': {why}' if why else ''}")
+    return switched
+
+
+def note_promotion(decision: Decision, proposal: Proposal, kind: EventKind, text: str) -> None:
+    """Record an event of a promotion."""
+    labels = proposal.before.label, proposal.after.label
+    before, after = labels if kind != "rolled_back" else reversed(labels)
+    event = Event(
+        kind=kind,
+        message=f"{text} ({before} → {after})",
+        about=proposal.path,
+        model=proposal.challenger,
+        before=before,
+        after=after,
+    )
+    note_change(decision.directory, event)
 
 
 def _replace(decision: Decision, schedule: Schedule, old: str, new: str) -> Switched:

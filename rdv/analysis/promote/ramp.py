@@ -15,7 +15,7 @@ from typing import Literal
 from rdv.analysis.charts.format import share
 from rdv.analysis.errors import NothingRecorded
 from rdv.analysis.promote.behaviour import Expected
-from rdv.analysis.promote.carry_out import Watch, make_live, take_back
+from rdv.analysis.promote.carry_out import Watch, make_live, note_promotion, take_back
 from rdv.analysis.promote.proposal import Proposal
 from rdv.analysis.promote.result import Judgement, Stage, Switched
 from rdv.analysis.promote.watch import Bounds
@@ -99,7 +99,10 @@ def undo(decision: Decision, ramp: Ramp, reason: str) -> Switched:
     proposal = proposal_of(decision, ramp)
     switched = Switched(None)
     if read_schedule_text(proposal.path) == ramp.new:
-        switched = take_back(decision, proposal)
+        switched = take_back(decision, proposal, reason)
+    else:
+        text = f"the ramp to {ramp.challenger} is taken back: {reason}"
+        note_promotion(decision, proposal, "rolled_back", text)
     took_ms = _drop_cohort(decision, ramp)
     forget_ramp(decision.directory)
     return switched if switched.took_ms is not None else Switched(took_ms)
@@ -196,7 +199,9 @@ class Climb:
         if ramp.share != stage:
             self.ramp = ramp.replace(share=stage, began_ns=time.time_ns(), looks=0)
             write_ramp(directory, self.ramp)
-            self._tell(f"{share(stage)} of the keys: {self.ramp.challenger} is the champion")
+            text = f"{share(stage)} of the keys: {self.ramp.challenger} is the champion"
+            note_promotion(self._decision, self._proposal, "ramp_changed", text)
+            self._tell(text)
         else:
             self._tell(f"continued at {share(stage)} of the keys")
 
