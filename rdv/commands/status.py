@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -13,9 +13,10 @@ import typer
 from rdv.commands.options import Decision
 from rdv.commands.output import Column, Output, number
 from rdv.commands.pages import promise_of
-from rdv.commands.terminal import Style, has_color, is_terminal, paint, width
+from rdv.commands.terminal import Style, fit, has_color, is_terminal, paint, printable, width
 from rdv.commands.units import digits, milliseconds, percent
 from rdv.status.models import AFTER_DECISION, unlogged_text
+from rdv.status.trend import sparkline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,7 +31,15 @@ EXAMPLES = (
     "rdv status fraud --json | jq .results.kinds",
 )
 _REFRESH_S = 1.0
+_TOGETHER_S = 0.1
+"""How long a change of a process's state waits for others, on a live screen."""
+_SPARK_COLUMNS_MAX = 60
+_SPARK_NAME_COLUMNS_MAX = 24
+_SPARK_VALUE_COLUMNS = 16
+_SPARK_MODELS_MAX = 8
 _WIDTH_MIN = 40
+_WHY_MAX = 5
+"""How many reasons of restarts are shown."""
 _GAP_COLUMNS = 3
 _NAME_COLUMNS = 10
 """The width of the name that a line begins with."""
@@ -51,14 +60,16 @@ def status(
     Answers, their kinds and latency are those of the last ten seconds, from the results stream.
     Latency is the server's: from the request's arrival at the proxy to the decision. Scores,
     refusals and failures are counted since each process started; lag is the number of requests that
-    a model has not evaluated yet. Without --watch, the quality that [objective] of rdv.toml
+    a model has not evaluated yet. With --watch it also shows the last five minutes as sparklines,
+    and how fast answers that are late or defaults spend the error budget (0.1 % of the answers; 1x
+    spends exactly that). Without --watch, the quality that [objective] of rdv.toml
     promises is held against the newest outcomes.
     """
     from rdv.serve.observer import Observer, decision_in_force
 
     output = Output(as_json=as_json)
     decision = decision_in_force(directory)
-    with Observer(decision) as observer:
+    with Observer(decision, has_trend=watch) as observer:
         if watch:
             _watch(observer, output)
         elif as_json:
@@ -118,7 +129,7 @@ def _watch(observer: Observer, output: Output) -> None:
 
     with Live(renderable(observer.look()), screen=True, auto_refresh=False) as live:
         while True:
-            _until(observer, time.monotonic() + _REFRESH_S)
+            _until(observer, time.monotonic() + _REFRESH_S, on_change=True)
             live.update(renderable(observer.look()), refresh=True)
 
 
@@ -131,10 +142,14 @@ def _show_once(observer: Observer, output: Output) -> None:
         sys.stdout.flush()
 
 
-def _until(observer: Observer, end_s: float) -> None:
-    """Read the processes' reports until `end_s`."""
+def _until(observer: Observer, end_s: float, *, on_change: bool = False) -> None:
+    """Read the processes' reports until `end_s`; with `on_change` until a process's state changes.
+
+    Changes that come at once are shown together.
+    """
     while (left_s := end_s - time.monotonic()) > 0:
-        observer.wait(left_s)
+        if observer.wait(left_s) and on_change:
+            end_s, on_change = min(end_s, time.monotonic() + _TOGETHER_S), False
 
 
 _STATE_STYLES: dict[str, Style] = {
@@ -185,6 +200,9 @@ class Block(NamedTuple):
 def blocks(report: dict[str, Any]) -> Iterator[Block]:
     """Yield all blocks, in order."""
     yield Block(_headline(report), lines=_answers(report))
+    if trend := report.get("trend"):
+        minutes = len(trend["rates"]) * trend["step_s"] // 60
+        yield Block(f"last {minutes} minutes", lines=_trend(trend))
     answers = max(1, report["results"]["answers"])
     models = [
         row | {"share": row["answers"] / answers, "live": _live(row)} for row in report["models"]
@@ -193,6 +211,34 @@ def blocks(report: dict[str, Any]) -> Iterator[Block]:
     yield Block("models", _MODELS, models, notes)
     processes = [row | {"does": _does(row)} for row in report["processes"]]
     yield Block("processes", _PROCESSES, processes)
+
+
+def _trend(trend: dict[str, Any]) -> list[str]:
+    """Return a sparkline for each figure, and what is left of the error budget."""
+    rows: list[tuple[str, Sequence[float | None], float | None, Callable[[float], str]]] = [
+        ("answers/s", trend["rates"], None, "{:,.1f}".format),
+        ("p99", trend["p99_ms"], None, milliseconds),
+        ("defaults", trend["defaults"], None, percent),
+    ]
+    rows += [(f"  {name}", shares, 1.0, percent) for name, shares in trend["models"].items()]
+    rows = rows[: 3 + _SPARK_MODELS_MAX]
+    names = min(_SPARK_NAME_COLUMNS_MAX, max(len(name) for name, *_ in rows))
+    columns = width() - names - _SPARK_VALUE_COLUMNS
+    columns = max(5, min(_SPARK_COLUMNS_MAX, columns))
+    lines = []
+    for name, values, most, shown in rows:
+        last = next((value for value in reversed(values) if value is not None), None)
+        spark = sparkline(values, columns, most)
+        text = "" if last is None else shown(last)
+        lines.append(f"{fit(name, names):{names}} {spark} {text}".rstrip())
+    budget = trend["budget"]
+    if budget["burn_rate"] is not None:
+        lines.append(
+            f"budget: burns at {budget['burn_rate']:,.1f}x: {percent(budget['share'])} of "
+            f"{budget['answers']:,} answers late or a default, {percent(1 - budget['target'])} are "
+            "allowed"
+        )
+    return lines
 
 
 def _live(row: dict[str, Any]) -> str:
@@ -286,6 +332,7 @@ def _answers(report: dict[str, Any]) -> list[str]:
         lines.append(f"answers   none in the {window}")
     if results["off_record"]:
         lines.append(f"          {results['off_record']:,} answers are not in the log, or not yet")
+    lines += [f"why       {printable(text)}" for text in report.get("why", ())[:_WHY_MAX]]
     lines += [f"not in force  {fault}" for fault in report["not_in_force"]]
     if report["at_next_start"]:
         keys = ", ".join(report["at_next_start"])

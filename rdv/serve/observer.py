@@ -10,8 +10,10 @@ from typing import Any, Self
 from rdv.coded import Coded
 from rdv.decision import Decision, load_decision
 from rdv.decision.accepted import read_published
+from rdv.decision.events import EventReader
 from rdv.decision.holder import Holder, holder_of
 from rdv.decision.registry import registry_rows
+from rdv.decision.restarts import WINDOW_NS, Restarts
 from rdv.decision.schedules import ScheduleSlas
 from rdv.errors import InputFault, RdvError
 from rdv.http.authority import host_port
@@ -27,6 +29,7 @@ from rdv.status.lines import (
     read_status,
 )
 from rdv.status.models import model_rows, process_rows, unlogged, unread
+from rdv.status.trend import STEP_S, STEPS, Trend
 from rdv.status.window import OffRecord, ResultWindow
 from rdv.stream import AHEAD_MAX_NS, Consumer, Recent, Record, Stream, open_stream, pass_over
 from rdv.stream.errors import (
@@ -56,7 +59,10 @@ class NeverServed(InputFault):
 class Observer:
     """Reads what is new at each call. Raises NeverServed, and RdvErrors of the configuration."""
 
-    def __init__(self, decision: Decision, window_s: float = 10.0) -> None:
+    def __init__(
+        self, decision: Decision, window_s: float = 10.0, *, has_trend: bool = False
+    ) -> None:
+        """Open the streams; with `has_trend` the figures of the last minutes are kept as well."""
         self._directory = decision.directory
         self._decision = decision
         self._slas = ScheduleSlas(decision)
@@ -69,7 +75,13 @@ class Observer:
         self._control = control.consumer([STATUS_TOPIC], start=_BACK)
         self._scaling = control.consumer([SCALING_TOPIC])
         self._scaled: dict[str, ScaleLine] = {}
-        self._results = results.consumer(start=Recent(int(window_s * 1e3)))
+        back_s = max(window_s, STEPS * STEP_S) if has_trend else window_s
+        self._results = results.consumer(start=Recent(int(back_s * 1e3)))
+        self._trend = Trend() if has_trend else None
+        self._restarts = Restarts()
+        self._events = EventReader(decision.directory, time.time_ns() - WINDOW_NS)
+        self._states: dict[str, tuple[str, str]] = {}
+        """By process, its state and its trouble."""
 
     def _open(self, name: str) -> Stream:
         try:
@@ -77,9 +89,12 @@ class Observer:
         except StreamNotFound:
             raise NeverServed(self._directory) from None
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait until processes have reported something, for `timeout_s` at most."""
-        self._hear(_poll(self._control, timeout_s))
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until processes have reported something, for `timeout_s` at most.
+
+        Returns whether the state of a process is another one than before.
+        """
+        return self._hear(_poll(self._control, timeout_s))
 
     def look(self) -> dict[str, Any]:
         """Return the whole state as one object."""
@@ -92,14 +107,10 @@ class Observer:
             for record in records:
                 if (line := read_scaling(record.value)) is not None:
                     self._scaled[line.model] = line
-        while records := _poll(self._results):
-            for record in records:
-                with contextlib.suppress(MalformedMessage):
-                    # Kept by the monotonic clock, so that steps of the wall clock do not matter.
-                    ago_ns = time.time_ns() - record.timestamp_ns
-                    if ago_ns > -AHEAD_MAX_NS:  # else the record's clock was wrong
-                        read_ns = time.monotonic_ns() - max(0, ago_ns)
-                        self._window.add(read_ns, decode_result(record.value))
+        self._read_results()
+        while events := self._events.next():
+            for event in events:
+                self._restarts.add(event)
         holder, reason, code = None, "", ""
         try:
             holder = holder_of(self._directory)
@@ -111,7 +122,21 @@ class Observer:
             "served_by_unknown_code": code or None,
         }
 
-    def _hear(self, records: Iterable[Record]) -> None:
+    def _read_results(self) -> None:
+        while records := _poll(self._results):
+            for record in records:
+                with contextlib.suppress(MalformedMessage):
+                    # Kept by the monotonic clock, so that steps of the wall clock do not matter.
+                    ago_ns = time.time_ns() - record.timestamp_ns
+                    if ago_ns > -AHEAD_MAX_NS:  # else the record's clock was wrong
+                        read_ns = time.monotonic_ns() - max(0, ago_ns)
+                        result = decode_result(record.value)
+                        self._window.add(read_ns, result)
+                        if self._trend is not None:
+                            self._trend.add(read_ns, result, self._slas.find_ms)
+
+    def _hear(self, records: Iterable[Record]) -> bool:
+        is_other = False
         for record in records:
             line = read_status(record.value)
             if line is not None:
@@ -119,6 +144,10 @@ class Observer:
                 line = on_this_clock(line, *now)
                 self._lines.add(line)
                 self._off_record.add(line)
+                state = line.state, line.trouble
+                is_other |= self._states.get(line.name, state) != state
+                self._states[line.name] = state
+        return is_other
 
     def _report(self, now_ns: int, monotonic_ns: int, holder: Holder | None) -> dict[str, Any]:
         seen = self._lines.latest(monotonic_ns, is_process)
@@ -132,6 +161,7 @@ class Observer:
         counts = {name: line.instances for name, line in scaling.items()}
         expected = [] if holder is None else _expected(self._decision, holder, counts)
         faults, pending = ((), ()) if holder is None else _edits(self._directory)
+        trend = None if self._trend is None else self._trend.figures(monotonic_ns)
         return {
             "decision": self._decision.name,
             "directory": self._directory,
@@ -146,6 +176,8 @@ class Observer:
             "not_in_force_about": [fault.about for fault in faults],
             "at_next_start": list(pending),
             "results": results,
+            **({} if trend is None else {"trend": trend}),
+            "why": [] if holder is None else self._restarts.sentences(now_ns),
             "models": model_rows(declared, seen, self._lags(), results["models"], scaling),
             "registry": registry_rows(self._decision),
             "proxies": _totals(seen),
@@ -175,6 +207,7 @@ class Observer:
         self._control.close()
         self._scaling.close()
         self._results.close()
+        self._events.close()
         for stream in self._streams:
             stream.close()
 

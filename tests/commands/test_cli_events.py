@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,18 @@ def test_a_decision_that_was_never_served_has_no_events(rdv, decision):
     wrong = rdv("events", "fraud", "--kind", "nonsense")
     assert wrong.code == 2
     assert "process_ended" in wrong.err
+
+
+def test_the_status_says_in_words_why_a_model_keeps_ending(rdv, serve, start):
+    command = f'command = ["{sys.executable}", "-c", "raise KeyError(\'amount\')"]'
+    file = Path("fraud/rdv.toml")
+    file.write_text(f"{file.read_text()}\n[models.extra]\n{command}\n")
+    serve(wait=False).until("listening on")
+    watcher = start("status", "fraud", "--watch", "--json")
+    for line in watcher.stdout:
+        report = json.loads(line)
+        assert len(report["trend"]["rates"]) == 60
+        if any("restarts every" in text and "'amount'" in text for text in report["why"]):
+            break
+    shown = rdv("status", "fraud").out
+    assert "why       extra-0 " in shown

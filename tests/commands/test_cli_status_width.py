@@ -36,6 +36,13 @@ REPORT = {
         "waited_ms": {"p50": 1.234, "p99": 12.345, "max": 56.7},
         "schedules": ["production@0123456789ab"], "cohorts": {"treatment": 1_234},
     },
+    "trend": {
+        "step_s": 5, "rates": [1234.5] * 60, "p99_ms": [None] * 30 + [12.345] * 30,
+        "defaults": [0.0, 0.5] * 30, "models": {"mlp-candidate" * 3: [0.25] * 60},
+        "budget": {"target": 0.999, "answers": 3_703_701, "bad": 7, "share": 0.002,
+                   "burn_rate": 2.0},
+    },
+    "why": ["mlp-candidate-0 restarts every 2 s: KeyError: 'amount' " + "in a long line " * 5],
     "models": [model("mlp-candidate"), model("logit")],
     "proxies": {"requests": 123_456_789, "refused": 12, "backstop": 3, "misses": 4, "in_flight": 1},
     "unlogged": unlogged([]),
@@ -52,9 +59,11 @@ def test_nothing_is_cut_off(columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(columns))
     Console(width=columns).print(renderable(REPORT))
     shown = capsys.readouterr().out
-    assert "…" not in shown
+    assert shown.count("…") == 1  # the name of the model with the long name
     assert max(map(len, shown.splitlines())) <= columns
     words = " ".join(shown.split())
     for text in ("not running", "1,234,567", "33.3 %", "mlp-candidate-0", "p99 12.3 ms", "0.0123"):
+        assert text in words
+    for text in ("restarts every 2 s: KeyError: 'amount'", "burns at 2.0x", "████"):
         assert text in words
     assert ("sha256-0123456789" in words) == (columns == 200)
