@@ -54,6 +54,44 @@ def score(asked: Asked, authorization: str = Header("")):
 
 uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
 """
+ODD = """
+import asyncio, sys, uvicorn
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+app = FastAPI()
+asked = []
+
+def answers(body):
+    return [2 * row["a"] + row["b"] for row in body["rows"]]
+
+@app.post("/base/score/")
+def score(body: dict):
+    return {"predictions": answers(body)}
+
+@app.post("/slow")
+def slow(body: dict):
+    async def parts():
+        for letter in str({"predictions": answers(body)}).replace("'", '"'):
+            yield letter
+            await asyncio.sleep(0.001)
+    return StreamingResponse(parts(), media_type="application/json")
+
+@app.post("/once")
+def once(body: dict):
+    asked.append(1)
+    return {"predictions": answers(body)} if len(asked) > 1 else 1 / 0
+
+@app.post("/fewer")
+def fewer(body: dict):
+    return {"predictions": answers(body)[1:]}
+
+@app.post("/page")
+def page(body: dict):
+    return HTMLResponse("<!DOCTYPE html><title>Sign in</title>")
+
+uvicorn.run(app, port=int(sys.argv[1]), log_level="critical", timeout_keep_alive=1)
+"""
 LITSERVE = """
 import sys
 import litserve
@@ -142,6 +180,30 @@ def test_fastapi(tmp_path, peer_python):
         assert "401 Unauthorized: who are you?" in wrong.predict(ROWS)[0].reason
         wrong.close()
         assert not trouble_of(model).code
+
+
+def test_a_server_with_unusual_hands_is_reported_clearly(tmp_path, peer_python):
+    (tmp_path / "server.py").write_text(ODD)
+    port = free_port()
+    url = f"http://localhost:{port}"
+    with running([peer_python("litserve"), "server.py", str(port)], tmp_path) as process:
+        with asking(process, "m", values(f"{url}/base/score/")) as model:
+            time.sleep(1.5)  # by now the server has closed the connection that was kept
+            assert numbers(model.predict(ROWS)) == ANSWERS
+        for path, says in (
+            ("/base/score", f"307 Temporary Redirect; it redirects to {url}/base/score/"),
+            ("/base/other", "404 Not Found"),
+            ("/fewer", "it gave 2 predictions for 3 rows"),
+            ("/page", "it begins with '<!DOCTYPE html><title>Sign in</title>'"),
+        ):
+            model = RemoteModel("m", values(url + path), predict_timeout_ms=30_000, environ={})
+            found = model.predict(ROWS)
+            model.close()
+            assert all(isinstance(one, ModelError) and says in one.reason for one in found), found
+        for path in ("/slow", "/once"):
+            model = RemoteModel("m", values(url + path), predict_timeout_ms=30_000, environ={})
+            assert numbers(model.predict(ROWS)) == ANSWERS
+            model.close()
 
 
 def test_litserve(tmp_path, peer_python):
