@@ -131,6 +131,8 @@ def test_after_a_kill_it_goes_on_where_it_was(receiver, serve):
     assert served.end() == 0
     served = serve()
     wait_until(lambda: len(sent(receiver)) == 5)
+    ends = [one for one in receiver.events("/ok") if one["kind"] == "process_ended"]
+    assert {(one["about"], one["signal"]) for one in ends} == {("notify", "SIGKILL")}
     # What is promised is at least once; the repeats have the same id.
     assert Counter(sent(receiver).values()) == Counter(
         ["serve_started", "process_ended", "process_ended", "serve_stopped", "serve_started"]

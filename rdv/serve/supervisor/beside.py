@@ -15,7 +15,9 @@ from typing import NamedTuple, Protocol
 
 from rdv.clock import Clock
 from rdv.decision import Decision
+from rdv.decision.events import Event
 from rdv.decision.traces import TRACES_ENVIRONMENT, are_exported, has_otlp
+from rdv.serve.supervisor.happenings import end_event, last_line, signal_name
 from rdv.serve.supervisor.plan import RestartState, ended, started
 
 
@@ -38,10 +40,8 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-Launch = Callable[[Companion, Callable[[int], None]], Process]
-"""Starts a process; the function gets its exit code. Raises OSError."""
-
-ShowLine = Callable[[str, str, str], None]
+Launch = Callable[[Companion, Callable[[str], None], Callable[[int], None]], Process]
+"""Starts a process; the functions get each line, and its exit code. Raises OSError."""
 
 
 def companions(decision: Decision, environ: Mapping[str, str]) -> list[Companion]:
@@ -64,16 +64,25 @@ class _Kept:
     child: Process | None = None
     restarts: RestartState = field(default_factory=RestartState)
     retry: asyncio.TimerHandle | None = None
+    last_line: str = ""
+
+    def line(self, line: str) -> None:
+        """Handle a line of the process."""
+        self.last_line = last_line(self.last_line, line)
 
 
 class Beside:
-    """Keeps the companions of a decision running. `show` gets a line, its code, and its subject."""
+    """Keeps the companions of a decision running. `record` shows and records their ends."""
 
     def __init__(
-        self, decision: Callable[[], Decision], launch: Launch, show: ShowLine, clock: Clock
+        self,
+        decision: Callable[[], Decision],
+        launch: Launch,
+        record: Callable[[Event], None],
+        clock: Clock,
     ) -> None:
         self._decision = decision
-        self._launch, self._show, self._clock = launch, show, clock
+        self._launch, self._record, self._clock = launch, record, clock
         self._kept: list[_Kept] = []
         self._is_stopped = False
 
@@ -109,20 +118,24 @@ class Beside:
         kept.retry = None
         kept.restarts = started(kept.restarts, self._now_ms())
         try:
-            kept.child = self._launch(kept.companion, partial(self._ended, kept))
+            kept.child = self._launch(kept.companion, kept.line, partial(self._ended, kept))
         except OSError as error:
             self._again(kept, error.strerror or str(error))
 
     def _ended(self, kept: _Kept, code: int) -> None:
+        pid = 0 if kept.child is None else kept.child.pid
         kept.child = None
         if not self._is_stopped:
-            self._again(kept, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+            how = f"killed by {signal_name(code)}" if code < 0 else f"exit code {code}"
+            self._again(kept, how, code, pid)
 
-    def _again(self, kept: _Kept, how: str) -> None:
+    def _again(self, kept: _Kept, how: str, code: int = 0, pid: int = 0) -> None:
         kept.restarts, delay_ms = ended(kept.restarts, self._now_ms())
         after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
         name = kept.companion.name
-        self._show(f"{name} ended ({how}); started again {after}", "part_ended", name)
+        text = f"{name} ended ({how}); started again {after}"
+        said, kept.last_line = kept.last_line, ""
+        self._record(end_event(name, "part_ended", text, pid, code, said, delay_ms))
         loop = asyncio.get_running_loop()
         kept.retry = loop.call_later(delay_ms / 1000, self._start, kept)
 

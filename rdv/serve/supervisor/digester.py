@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from rdv.coded import ShowLine
 from rdv.decision import Decision
 
 HOUR_S = 3600.0
@@ -33,9 +34,7 @@ class Digester:
     The first one starts some time after the start, and catches up.
     """
 
-    def __init__(
-        self, decision: Callable[[], Decision], launch: Launch, show: Callable[[str], None]
-    ) -> None:
+    def __init__(self, decision: Callable[[], Decision], launch: Launch, show: ShowLine) -> None:
         self._decision, self._launch, self._show = decision, launch, show
         self._timer: asyncio.TimerHandle | None = None
         self._process: Writer | None = None
@@ -74,14 +73,17 @@ class Digester:
         try:
             self._process = self._launch(words, self._ended)
         except OSError as error:
-            self._show(f"the hourly digests were not written: {error.strerror or error}")
+            text = f"the hourly digests were not written: {error.strerror or error}"
+            self._show(text, "part_ended", NAME)
 
     def _ended(self, code: int) -> None:
         self._process = None
         if code > 0:
             self._show(
                 f"the hourly digests were not written (exit code {code}): the next try is in an "
-                "hour, and drift is compared with those that there are"
+                "hour, and drift is compared with those that there are",
+                "part_ended",
+                NAME,
             )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 from collections.abc import Iterator, Sequence
 
 import rdv
 from rdv.codes import EventKind
 from rdv.decision import Decision
-from rdv.decision.events import Event, kind_of, user_name
+from rdv.decision.events import TEXT_CHARS_MAX, Event, kind_of, user_name
 from rdv.errors import RdvError
 from rdv.status.lines import SILENT_NS, StatusLine
 from rdv.system.command_line import command_line
 
 _FULL = tuple(os.strerror(code).lower() for code in (errno.ENOSPC, errno.EDQUOT))
+_STATES: frozenset[EventKind] = frozenset(("breaker_opened", "disk_full", "registry"))
+"""The kinds of events that trouble in a status line can be; the others are ends of processes."""
 NAMES_MAX = 1_000
 """How many processes are kept, the newest."""
 
@@ -33,20 +37,56 @@ def started_event(decision: Decision) -> Event:
 
 def stopped_event(decision: Decision, signals: Sequence[str], error: BaseException | None) -> Event:
     """Return the event of an end of `rdv serve`: by a signal, or because of an error."""
-    signal = signals[0] if signals else ""
+    received = signals[0] if signals else ""
     if isinstance(error, RdvError):
         why = error.text()
     elif error is not None:
         why = f"{type(error).__name__}: {error}"
     else:
-        why = signal or "all processes are started again"
+        why = received or "all processes are started again"
     return Event(
         kind="serve_stopped",
         message=f"rdv serve stops: {why}",
         about=decision.directory,
         pid=os.getpid(),
-        signal=signal,
+        signal=received,
     )
+
+
+def last_line(before: str, line: str) -> str:
+    """Return the line that says why a process ends, if it ends behind this line.
+
+    Lines that are indented belong to a traceback, whose last line is not.
+    """
+    return line[:TEXT_CHARS_MAX] if line and not line[0].isspace() else before
+
+
+def end_event(
+    name: str, why: str, text: str, pid: int, code: int, said: str, retry_ms: float | None
+) -> Event:
+    """Return the event of a process that ended unasked.
+
+    `why` is the code of the trouble, `code` the exit code, `said` the process's last line; None for
+    `retry_ms` if it is not started again before an edit.
+    """
+    return Event(
+        kind=kind_of(why),
+        code=why,
+        message=text,
+        about=name,
+        pid=pid,
+        exit_code=code if code >= 0 else None,
+        signal=signal_name(code),
+        last_line=said,
+        retry_ms=retry_ms,
+    )
+
+
+def signal_name(code: int) -> str:
+    """Return the name of the signal of a negative exit code; empty for others."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name if code < 0 else ""
+    return str(-code)
 
 
 class Troubles:
@@ -70,7 +110,8 @@ class Troubles:
         elif before:
             yield _event("trouble_over", "", f"{before} is over", line)
         if code:
-            yield _event(kind_of(code), code, line.trouble, line)
+            kind = kind_of(code)
+            yield _event(kind if kind in _STATES else "trouble", code, line.trouble, line)
 
 
 def _event(kind: EventKind, code: str, text: str, line: StatusLine) -> Event:

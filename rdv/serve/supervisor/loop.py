@@ -168,7 +168,7 @@ async def _run(
     outputs.control = control = Control(decision(), SYSTEM_CLOCK, reported, log.own_line)
     outputs.own_pids = supervisor.pids
     control.waiting = supervisor.waiting
-    digester = _digester(starter, decision, log)
+    digester = _digester(starter, decision, log, outputs)
     beside = _beside(starter, decision, log, outputs)
     loop = asyncio.get_running_loop()
     beside_it = (digester, beside)
@@ -269,23 +269,30 @@ def _launch(
         raise
 
 
-def _digester(starter: Starter, decision: Callable[[], Decision], log: Log) -> Digester:
+def _digester(
+    starter: Starter, decision: Callable[[], Decision], log: Log, outputs: _Outputs
+) -> Digester:
     def launch(words: tuple[str, ...], ended: Callable[[int], None]) -> Child:
         show = partial(log.child_line, DIGESTS)
         return starter.start(words, (), partial(Child, line=show, ended=ended))
 
-    return Digester(decision, launch, log.own_line)
+    return Digester(decision, launch, outputs.own_line)
 
 
 def _beside(
     starter: Starter, decision: Callable[[], Decision], log: Log, outputs: _Outputs
 ) -> Beside:
-    def launch(companion: Companion, ended: Callable[[int], None]) -> Child:
-        show = partial(log.child_line, companion.name)
+    def launch(
+        companion: Companion, line: Callable[[str], None], ended: Callable[[int], None]
+    ) -> Child:
+        def show(text: str) -> None:
+            log.child_line(companion.name, text)
+            line(text)
+
         make = partial(Child, line=show, ended=ended)
         return starter.start(companion.arguments, companion.env, make)
 
-    return Beside(decision, launch, outputs.own_line, SYSTEM_CLOCK)
+    return Beside(decision, launch, outputs.own_event, SYSTEM_CLOCK)
 
 
 def _watch(

@@ -14,10 +14,11 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from rdv.clock import Clock
-from rdv.decision.events import TEXT_CHARS_MAX, Event, kind_of
+from rdv.decision.events import Event, kind_of
 from rdv.errors import RdvError, SystemFault
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.serve.process import HANGS, NEVER, OUT_OF_MEMORY
+from rdv.serve.supervisor.happenings import end_event, last_line
 from rdv.serve.supervisor.plan import (
     STOP_ORDER,
     Part,
@@ -176,26 +177,9 @@ def why_ended(part: Part, exit_code: int) -> str:
 def _end_event(running: Running, why: str, text: str, pid: int, retry_ms: float | None) -> Event:
     """Return the event of a process's end; None for `retry_ms` if it waits for an edit."""
     running.has_ended = True
-    part, code = running.part, running.exit_code
-    last_line, running.last_line = running.last_line, ""
-    return Event(
-        kind=kind_of(why),
-        code=why,
-        message=text,
-        about=part.name,
-        model=part.model,
-        pid=pid,
-        exit_code=code if code >= 0 else None,
-        signal=_signal_name(code),
-        last_line=last_line,
-        retry_ms=retry_ms,
-    )
-
-
-def _signal_name(code: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name if code < 0 else ""
-    return str(-code)
+    said, running.last_line = running.last_line, ""
+    event = end_event(running.part.name, why, text, pid, running.exit_code, said, retry_ms)
+    return msgspec.structs.replace(event, model=running.part.model)
 
 
 class Supervisor:
@@ -347,8 +331,7 @@ class Supervisor:
 
     def _line(self, running: Running, line: str) -> None:
         self._outputs.child_line(running.part, line)
-        if line and not line[0].isspace():
-            running.last_line = line[:TEXT_CHARS_MAX]
+        running.last_line = last_line(running.last_line, line)
 
     def _ended(self, running: Running, how: str, exit_code: int = 0) -> None:
         pid = 0 if running.child is None else running.child.pid
