@@ -62,7 +62,7 @@ class Window:
         for block in self._blocks:
             for unit, counts in block.items():
                 found = units.setdefault(unit, [0, 0])
-                found[0] += counts[kind]
+                found[0] += counts.get(kind, 0)  # quicker than a missing key of a Counter
                 found[1] += counts[""]
         columns = np.array(list(units.values()), np.float64).reshape(-1, 2).T
         return columns[0], columns[1]
