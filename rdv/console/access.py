@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from starlette.responses import Response
@@ -10,8 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rdv.decision import Decision, InvalidDecision
 from rdv.http import Access, Failure, make_access
 from rdv.http import failure as fail
-from rdv.http.access import LOOPBACK_HOSTS, is_loopback
+from rdv.http.access import LOOPBACK_HOSTS
 from rdv.http.authority import parse_authority
+from rdv.serve.supervisor.check import check_console_names
 
 HEALTH_PATHS = ("/livez",)
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  not bound
@@ -23,16 +25,30 @@ def console_access(decision: Decision, host: str) -> Access:
     Raises InvalidDecision when other machines can reach it, and the decision does not say by which
     names they call it.
     """
-    hosts = decision.http.hosts
-    if not is_loopback(host) and not hosts:
-        reason = (
-            f"is empty, but the console's host {host!r} is open to other machines: list the names "
-            'that they call it by, for example hosts = ["metrics.example", "10.0.0.5"]; '
-            '"*" takes any name'
-        )
-        raise InvalidDecision(decision.file, "http.hosts", reason)
+    check_console_names(decision, host)
     own = [host] if host not in _EVERYWHERE else []
-    return make_access([*LOOPBACK_HOSTS, *own, *hosts], decision.http.origins, HEALTH_PATHS)
+    return make_access(
+        [*LOOPBACK_HOSTS, *own, *decision.http.hosts], decision.http.origins, HEALTH_PATHS
+    )
+
+
+class AccessRules:
+    """The rules by the settings in force; an edit that cannot be used leaves them as they are."""
+
+    def __init__(self, decision: Callable[[], Decision], host: str) -> None:
+        """Raises InvalidDecision, see `console_access`."""
+        self._decision, self._host = decision, host
+        self._http = decision().http
+        self._rules = console_access(decision(), host)
+
+    def now(self) -> Access:
+        """Return the rules that apply now."""
+        decision = self._decision()
+        if decision.http != self._http:
+            self._http = decision.http
+            with contextlib.suppress(InvalidDecision):
+                self._rules = console_access(decision, self._host)
+        return self._rules
 
 
 class AccessMiddleware:

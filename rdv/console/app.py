@@ -8,20 +8,18 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from rdv.console.access import AccessMiddleware, console_access
+from rdv.console.access import AccessMiddleware, AccessRules
 from rdv.console.console import Console
 from rdv.console.exposition import exposition
 from rdv.console.page import routes
-from rdv.http import Access
 
 
-def make_app(console: Console, host: str = "127.0.0.1", access: Access | None = None) -> Starlette:
+def make_app(console: Console, host: str = "127.0.0.1") -> Starlette:
     """Return the application of a console that listens on `host`.
 
-    `access` replaces the rules that follow from the settings. Raises InvalidDecision, see
-    `console_access`.
+    Raises InvalidDecision, see `console_access`.
     """
-    rules = access or console_access(console.decision, host)
+    rules = AccessRules(lambda: console.decision, host)
 
     def metrics(request: Request) -> Response:
         """Return all metrics; runs in a thread of its own."""
@@ -38,5 +36,5 @@ def make_app(console: Console, host: str = "127.0.0.1", access: Access | None = 
             Route("/livez", livez),
             *routes(console),
         ],
-        middleware=[Middleware(AccessMiddleware, access=lambda: rules)],
+        middleware=[Middleware(AccessMiddleware, access=rules.now)],
     )

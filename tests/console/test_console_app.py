@@ -8,10 +8,13 @@ from fake_clock import FakeClock
 from made_log import BEGIN_NS, varied
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
+from running import write_decision
 
 from rdv.console.app import make_app
 from rdv.console.console import Console
-from rdv.decision import Decision, Http, InvalidDecision
+from rdv.decision import Decision, Http, InvalidDecision, load_decision
+from rdv.decision.console import Console as ConsoleSettings
+from rdv.serve.supervisor.check import check
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -80,12 +83,25 @@ def test_hosts_and_origins_as_at_the_proxy(client, headers, status, path):
         assert answer.json()["error"]["code"]
 
 
-def test_an_open_console_needs_names(console):
+def test_an_open_console_needs_names(console, monkeypatch):
     with pytest.raises(InvalidDecision, match=r"http\.hosts"):
         make_app(console, "0.0.0.0")
-    named = console.decision.replace(http=Http(hosts=["metrics.example"]))
-    from rdv.console.access import console_access
-
-    access = console_access(named, "0.0.0.0")
-    client = AsgiClient(make_app(console, "0.0.0.0", access), base_url="http://metrics.example")
+    closed = console.decision
+    monkeypatch.setattr(console, "_decision", closed.replace(http=Http(hosts=["metrics.example"])))
+    client = AsgiClient(make_app(console, "0.0.0.0"), base_url="http://metrics.example")
     assert client.get("/metrics").status_code == 200
+    # An edit is followed; one that cannot be used changes nothing.
+    monkeypatch.setattr(console, "_decision", closed.replace(http=Http(hosts=["b.example"])))
+    assert client.get("/metrics").status_code == 421
+    monkeypatch.setattr(console, "_decision", closed.replace(http=Http()))
+    assert client.get("/metrics", headers={"Host": "b.example"}).status_code == 200
+
+
+def test_serve_refuses_an_open_console_without_names(tmp_path):
+    write_decision(tmp_path / "d")
+    decision = load_decision(str(tmp_path / "d"), {})
+    check(decision, lambda *_: None)
+    opened = decision.replace(console=ConsoleSettings(host="0.0.0.0"))
+    with pytest.raises(InvalidDecision, match=r"http\.hosts"):
+        check(opened, lambda *_: None)
+    check(opened.replace(console=ConsoleSettings(host="0.0.0.0", enabled=False)), lambda *_: None)

@@ -62,6 +62,9 @@ def test_totals_are_those_of_the_log(tmp_path, log):
     assert console.totals.reports["gbm", "result"] == int((gbm == 1).sum())
     assert sum(n for (model, _), n in console.totals.reports.items() if model == "gbm") == 300
     assert sum(bucket.answers for bucket in console.recent.buckets) == 300
+    both = (gbm == 1) & (joined.outcome[joined.models.index("logit")] == 1)
+    assert console.totals.compared[("logit",)] == int(both.sum())
+    assert 0 < console.totals.agreed[("logit",)] <= int(both.sum())
     waited = sum(joined.waited_ms[~(joined.kind == 0)])
     assert sum(console.totals.duration.sums.values()) == pytest.approx(waited * 1000, abs=300)
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 
 from rdv.coded import ShowLine
 from rdv.decision import Decision, missing_files
-from rdv.decision.errors import ProgramNotFound
+from rdv.decision.errors import InvalidDecision, ProgramNotFound
 from rdv.decision.load import check_program
 from rdv.decision.schedules import lint, lint_settings, read_schedule
 from rdv.decision.traces import TracesMissing, are_exported, has_otlp
 from rdv.errors import InputFault, SystemFault
+from rdv.http.access import is_loopback
 from rdv.http.authority import host_port
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
 from rdv.serve.supervisor.leftovers import left_behind
@@ -64,6 +65,8 @@ def check(decision: Decision, warn: ShowLine) -> Schedule:
         warn(f"{decision.file}: {finding.line()}", finding.code, decision.file)
     for fault in missing_files(decision):
         warn(fault.text(), fault.code(), fault.where)
+    if decision.console.enabled:
+        check_console_names(decision, decision.console.host)
     if decision.http.grpc_port and importlib.util.find_spec("grpc") is None:
         raise GrpcMissing(decision.file)
     if are_exported(decision.traces, os.environ) and not has_otlp():
@@ -76,6 +79,20 @@ def check(decision: Decision, warn: ShowLine) -> Schedule:
             text = f"{decision.file}: models.{name}.command: {error.text()}"
             warn(text, error.code(), decision.file)
     return schedule
+
+
+def check_console_names(decision: Decision, host: str) -> None:
+    """Check that a console on `host` knows its names. Raises InvalidDecision.
+
+    Where other machines can reach it, the decision must say by which names they call it.
+    """
+    if not is_loopback(host) and not decision.http.hosts:
+        reason = (
+            f"is empty, but the console's host {host!r} is open to other machines: list the names "
+            'that they call it by, for example hosts = ["metrics.example", "10.0.0.5"]; '
+            '"*" takes any name'
+        )
+        raise InvalidDecision(decision.file, "http.hosts", reason)
 
 
 def claim_ports(
