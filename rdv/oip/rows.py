@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from rdv.oip.tensor import InferRequest, OipError, Tensor, unusable
+from rdv.oip.tensor import DATATYPES, InferRequest, OipError, Tensor, unusable
 from rdv.payload import UnusableJson, check_json
 
 DATA, KEY = "data", "rdv_key"
@@ -43,13 +43,14 @@ def keys_of(request: InferRequest, count: int) -> list[str | None]:
     """
     for tensor in request.inputs:
         if tensor.name == KEY:
-            if tensor.datatype != "BYTES" or len(tensor.values) != count:
-                raise OipError(f"input {KEY!r} is no BYTES tensor of {count:,} keys")
-            return list(tensor.values)
+            kind = DATATYPES[tensor.datatype].kind
+            if kind not in ("bytes", "int") or len(tensor.values) != count:
+                raise OipError(f"input {KEY!r} is no tensor of {count:,} texts or whole numbers")
+            return [None if key is None else str(key) for key in tensor.values]
     key = request.parameters.get(KEY)
-    if key is not None and type(key) is not str:
-        raise OipError(f"the parameter {KEY} is {key!r:.40}, no text")
-    return [key] * count
+    if key is not None and type(key) not in (str, int):
+        raise OipError(f"the parameter {KEY} is {key!r:.40}, no text and no whole number")
+    return [None if key is None else str(key)] * count
 
 
 def _columns(request: InferRequest) -> list[Tensor]:

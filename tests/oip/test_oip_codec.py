@@ -243,6 +243,17 @@ def test_keys_of_rows():
     request = read_request(orjson.dumps({"inputs": [column, keys]}), None)
     assert keys_of(request, 2) == ["u-1", "u-2"]
     assert [orjson.loads(row) for row in rows_of(request, 9)] == [{"a": 1.0}, {"a": 2.0}]
+    numbers = tensor("rdv_key", "INT64", [2], [42, -7])
+    assert keys_of(read_request(orjson.dumps({"inputs": [column, numbers]}), None), 2) == [
+        "42",
+        "-7",
+    ]
+    for key in ("u-3", 42):
+        one = {"inputs": [column], "parameters": {"rdv_key": key}}
+        assert keys_of(read_request(orjson.dumps(one), None), 2) == [str(key)] * 2
+    for key in (True, 1.5):
+        with pytest.raises(OipError, match="no text and no whole number"):
+            keys_of(InferRequest([], parameters={"rdv_key": key}), 2)
     shared = {"inputs": [column], "parameters": {"rdv_key": "u-3"}}
     assert keys_of(read_request(orjson.dumps(shared), None), 2) == ["u-3", "u-3"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import orjson
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from rdv.cache import BoundedCache
 from rdv.errors import http_status
@@ -43,6 +43,9 @@ _decode_models = msgspec.json.Decoder(
 
 _decode_any = msgspec.json.Decoder().decode
 
+_ROWS_DEPTH = 3
+"""How deep the data of a row is in a body: in an object, in a list, and in the object of a row."""
+
 _NAME_BYTES_MAX = 6 * NAME_CHARACTERS_MAX + 2
 """The size of a name in quotes, with each character escaped."""
 
@@ -68,12 +71,12 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """As `schedule`: see `read_models`."""
 
 
-class _NumberedBody(Body, frozen=True, forbid_unknown_fields=True, gc=False):
-    key: int  # type: ignore[assignment]
+class _AnyKeyBody(Body, frozen=True, forbid_unknown_fields=True, gc=False):
+    key: Key | int | None = None  # type: ignore[assignment]
 
 
 _decode = msgspec.json.Decoder(Body).decode
-_decode_numbered = msgspec.json.Decoder(_NumberedBody).decode
+_decode_any_key = msgspec.json.Decoder(_AnyKeyBody).decode
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -82,8 +85,10 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     The other fields hold for all of them, as in `Body`.
     """
 
-    rows: list[Raw] | None = None
+    rows: list[Raw] | UnsetType | None = UNSET
     """Each is the data of a row, or an object with nothing but its `data` and its own `key`."""
+    data: Raw = ABSENT
+    """Only to say that it does not go with rows."""
     key: Key | int | None = None
     schedule: Raw = ABSENT
     deadline_ms: Annotated[float, Meta(gt=0)] | None = None
@@ -110,8 +115,8 @@ def read_body(raw: bytes) -> Body | Failure:
             raw.decode()
         check_numbers_and_depth(raw, DEPTH_MAX + 1)
         body = _decode(raw)
-    except msgspec.ValidationError as error:
-        return _numbered(raw) or undecodable_body(raw, error)
+    except msgspec.ValidationError:
+        return _with_any_key(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return undecodable_body(raw, error)
     except UnusableJson as error:
@@ -119,14 +124,14 @@ def read_body(raw: bytes) -> Body | Failure:
     return body
 
 
-def _numbered(raw: bytes) -> Body | None:
-    """Return a body whose key is a whole number; it counts as its decimal text."""
+def _with_any_key(raw: bytes) -> Body | Failure:
+    """Return a body whose key may be a whole number; it counts as its decimal text."""
     try:
-        body = _decode_numbered(raw)
-    except msgspec.ValidationError:
-        return None
+        body = _decode_any_key(raw)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        return undecodable_body(raw, error)
     values = msgspec.structs.asdict(body)
-    return Body(**{**values, "key": str(body.key)})
+    return Body(**{**values, "key": _text_of(values["key"])})
 
 
 def read_rows(raw: bytes, rows_max: int) -> list[Body] | Failure | None:
@@ -134,16 +139,24 @@ def read_rows(raw: bytes, rows_max: int) -> list[Body] | Failure | None:
 
     What holds for all rows is the same in each.
     """
-    if b'"rows"' not in raw:
-        return None
     try:
+        # The data of a row may nest as deep as that of a single request.
+        check_numbers_and_depth(raw, DEPTH_MAX + _ROWS_DEPTH)
         found = _decode_rows(raw)
+    except UnusableJson as error:
+        return unusable_json(error)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        return undecodable_body(raw, error)
-    if found.rows is None:
+        return undecodable_body(raw, error) if b'"rows"' in raw else None
+    if found.rows is UNSET:
         return None
-    if not found.rows:
-        return Failure(400, "invalid_request", "the body does not fit: rows is empty")
+    assert not isinstance(found.rows, UnsetType)
+    fault = ""
+    if found.data is not ABSENT:
+        fault = "it has both data and rows: send one of them"
+    elif not found.rows:
+        fault = "rows is null: send a list" if found.rows is None else "rows is empty"
+    if fault or found.rows is None:
+        return Failure(400, "invalid_request", f"the body does not fit: {fault}")
     if len(found.rows) > rows_max:
         message = f"{len(found.rows):,} rows are more than http.rows_max {rows_max:,}: send parts"
         return Failure(413, "too_many_rows", message, {"rows": len(found.rows), "limit": rows_max})
@@ -157,8 +170,8 @@ def read_rows(raw: bytes, rows_max: int) -> list[Body] | Failure | None:
 
 def _row_of(row: Raw, shared: Body, number: int) -> Body | Failure:
     """Return a row: with a key of its own, or the data alone."""
-    data, key = row, shared.key
-    if bytes(row)[:1] == b"{" and b'"data"' in bytes(row):
+    data, key, text = row, shared.key, bytes(row)
+    if text[:1] == b"{" and (b'"data"' in text or b"\\u" in text):
         try:
             is_row = {"data"} <= _decode_object(row).keys() <= {"data", "key"}
             own = _decode_row(row) if is_row else None
@@ -167,6 +180,10 @@ def _row_of(row: Raw, shared: Body, number: int) -> Body | Failure:
             return Failure(400, "invalid_request", message)
         if own is not None:
             data, key = own.data, shared.key if own.key is None else _text_of(own.key)
+    try:
+        check_numbers_and_depth(bytes(data))
+    except UnusableJson as error:
+        return unusable_json(error, f"rows[{number}]")
     return msgspec.structs.replace(shared, data=data, key=key)
 
 
@@ -195,9 +212,9 @@ def undecodable_body(raw: bytes, error: Exception) -> Failure:
     return unusable_json(unreadable(raw, error))
 
 
-def unusable_json(error: UnusableJson) -> Failure:
-    """Return the refusal of a body that is not JSON (400), or has unsupported JSON (422)."""
-    message = error.said_of("the body")
+def unusable_json(error: UnusableJson, what: str = "the body") -> Failure:
+    """Return the refusal of a text that is not JSON (400), or has unsupported JSON (422)."""
+    message = error.said_of(what)
     if error.kind == "number_out_of_range":
         return Failure(422, "number_out_of_range", message)
     if error.kind == "nested_too_deeply":

@@ -244,7 +244,7 @@ class Proxy(Answering):
         It is refused as a whole, before anything is recorded.
         """
         bodies: list[Body] | Failure | None = failure
-        if failure.code == "invalid_request":
+        if failure.code in ("invalid_request", "nested_too_deeply"):
             bodies = read_rows(http.body, self.settings.rows_max) or failure
         if isinstance(bodies, Failure) or bodies is None:
             self._refuse(http, bodies or failure)

@@ -128,7 +128,7 @@ def oip_schemas(facts: Documented) -> Json:
         "parameters": {
             **parameters,
             "properties": {
-                "rdv_key": {"type": "string"},
+                "rdv_key": {"type": ["string", "integer"]},
                 "rdv_models": {"type": "string", "description": "Names with commas."},
                 "rdv_deadline_ms": {"type": "number", "exclusiveMinimum": 0},
                 "binary_data_output": {"type": "boolean"},
