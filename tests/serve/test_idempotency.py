@@ -8,9 +8,11 @@ import orjson
 import pytest
 from running import MODELS, Client, Decision, write_decision
 from serving import SLOW, serving
+from waiting import wait_until
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.explain import explain, find_request
+from rdv.stream import open_stream
 
 STAGES = {"in_process": "run_in_process(sys.argv[1])", "direct": "run_direct(sys.argv[1], 'gbm')"}
 REPLAYED = "Idempotency-Replayed"
@@ -195,5 +197,71 @@ def test_a_killed_proxy_finds_in_the_log_what_it_has_answered_and_what_it_owes(t
             story = explain(recorded, find_request(recorded, repeated["id"])).as_json()
         assert story["request"]["x_request_id"] == "mine"
         assert story["request"]["idempotency"]["client"] == "127.0.0.1"
+    finally:
+        decision.close()
+
+
+def test_a_killed_proxy_knows_requests_with_several_rows_again(tmp_path):
+    directory = tmp_path / "fraud"
+    decision = Decision(directory, write_decision(directory))
+    toml = directory / "rdv.toml"
+    toml.write_text(f"partitions = 2\n{toml.read_text()}")
+    (directory / "schedules" / "production.toml").write_text(SLOW)
+
+    def rows(first, count, **more):
+        asked = [{"data": {"n": first + n}, "key": f"user-{n}"} for n in range(count)]
+        return orjson.dumps({"rows": asked, **more})
+
+    def keyed(name):
+        return [x["id"] for x in map(orjson.loads, lines("input"))
+                if x.get("idempotency", {}).get("key") == name]  # fmt: skip
+
+    def lines(stream):
+        return [line for _, line in decision.lines(stream)]
+
+    try:
+        decision.start("server", *MODELS, "proxy-0")
+        decision.await_ready()
+        with Client(decision.port) as client:
+            before = client.post(rows(0, 7, trace=True), once("seven"))
+            single = client.post(rows(50, 1), once("one-of-one"))
+            # Some rows of this request stay open: their model is stopped.
+            decision.signal("gbm", 19)
+            with Client(decision.port) as other:
+                other._connection.request("POST", "/v1/decide", rows(20, 3), once("open"))
+                client.post({"data": {}, "deadline_ms": 1})
+                wait_until(lambda: len(keyed("open")) == 3)
+        decision.kill("proxy-0")
+        # As if a kill had cut the batch off: one of three rows is in the log.
+        line = next(line for line in lines("input") if b'"one-of-one"' in line)
+        one = orjson.loads(line)
+        one["id"] = "0" * 31 + "7"
+        one["idempotency"] |= {"key": "cut-off", "rows": 3, "batch": "another"}
+        with open_stream(str(directory / "input")) as stream, stream.producer() as producer:
+            producer.send("proxy-0", orjson.dumps(one), partition=0)
+        decision.restart("proxy-0")
+        decision.signal("gbm", 18)
+        with Client(decision.port) as client:
+            for asked, (_, answer), name in (
+                (rows(0, 7, trace=True), before, "seven"),
+                (rows(50, 1), single, "one-of-one"),
+            ):
+                status, again = client.post(asked, once(name))
+                assert (status, client.headers[REPLAYED]) == (200, "true")
+                for mine, theirs in zip(answer["answers"], again["answers"], strict=True):
+                    assert mine.pop("waited_ms") >= theirs.pop("waited_ms") - 1
+                    assert mine == theirs
+            refused = client.post(rows(1, 7), once("seven"))
+            assert (refused[0], refused[1]["error"]["code"]) == (422, "idempotency_key_reused")
+            status, attached = client.post(rows(20, 3), once("open"))
+            assert status == 200
+            assert sorted(one["id"] for one in attached["answers"]) == sorted(keyed("open"))
+            assert [one["kind"] for one in attached["answers"]] == ["preferred"] * 3
+            status, anew = client.post(rows(70, 3), once("cut-off"))
+            assert status == 200
+            assert REPLAYED not in client.headers
+            assert len(anew["answers"]) == 3
+        ids = [orjson.loads(line)["id"] for line in lines("input")]
+        assert len(ids) == len(set(ids))
     finally:
         decision.close()

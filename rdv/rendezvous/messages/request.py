@@ -11,7 +11,7 @@ import msgspec
 from rdv.rendezvous.messages.codec import SCHEMA_VERSION, Id, Name, TimeNs, decode_line, encode_line
 
 
-class Idempotency(msgspec.Struct, frozen=True, gc=False):
+class Idempotency(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An `Idempotency` records an `Idempotency-Key`.
 
     A repeat with the same `body` gets its answer.
@@ -22,6 +22,15 @@ class Idempotency(msgspec.Struct, frozen=True, gc=False):
     """A hash of the HTTP body, in hex."""
     client: str
     """The client that the key belongs to."""
+
+    batch: str = ""
+    """Identifies the HTTP request of several rows that this one is a row of; empty: it has one."""
+
+    row: int = 0
+    """Which row it is, from 0."""
+
+    rows: int = 0
+    """How many rows there are."""
 
 
 class Request(

@@ -261,7 +261,7 @@ class Proxy(Answering):
             self._refuse(http, self._no_room(len(sizes)))
             return
         http.token = token = f"rows/{next(self._ids)}"
-        many = ManyRows(http, len(rows), lambda: self.many.pop(token, None))
+        many = ManyRows(http, token, len(rows), lambda: self.many.pop(token, None))
         self.many[token] = many
         self._take_rows(many, rows)
 
@@ -384,7 +384,9 @@ class Proxy(Answering):
             tracestate,
         )
 
-    def reopen(self, client: KeyedRequest, request: Request, partition: int, since_ns: int) -> None:
+    def reopen(
+        self, client: KeyedRequest | RowOfMany, request: Request, partition: int, since_ns: int
+    ) -> None:
         """Open again a request from before the proxy's start that is not answered.
 
         It was asked at `since_ns` on this process's clock. When its time is over, it gets the

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from rdv.http import Failure
+from rdv.rendezvous.messages import Idempotency
+
+
+def rows_body(answers: Iterable[bytes]) -> bytes:
+    """Return the body of the answer to several rows."""
+    return b'{"answers":[%b]}\n' % b",".join(one.rstrip(b"\n") for one in answers)
 
 
 class ManyRows:
     """Collects the answers of the rows of one HTTP request. For the loop's thread."""
 
-    def __init__(self, http: Any, count: int, done: Callable[[], object]) -> None:
-        """`http` is the HTTP request, or the `KeyedRequest` that wraps it.
+    def __init__(self, http: Any, token: str, count: int, done: Callable[[], object]) -> None:
+        """`http` is the HTTP request, or the `KeyedRequest` that wraps it; `token` identifies it.
 
         `done` is called with the last answer.
         """
         self._done = done
         self.http = http
+        self.token = token
+        self.count = count
         self.open: dict[str, None] = {}
         """The ids of the rows that are in flight."""
         self._answers: list[bytes] = [b""] * count
@@ -25,11 +35,11 @@ class ManyRows:
 
     def answered(self, number: int, body: bytes) -> None:
         """Keep the answer of a row; with the last one, answer the request."""
-        self._answers[number] = body.rstrip(b"\n")
+        self._answers[number] = body
         self._left -= 1
         if not self._left:
             self._done()
-            self.http.respond(200, b'{"answers":[%b]}\n' % b",".join(self._answers))
+            self.http.respond(200, rows_body(self._answers))
 
 
 class RowOfMany:
@@ -42,11 +52,14 @@ class RowOfMany:
         http = many.http
         self.body = body
         self.client: str = http.client
-        self.received_ns: int = http.received_ns
+        self.received_ns: int = getattr(http, "received_ns", 0)
         self.x_request_id: str = getattr(http, "x_request_id", "")
         self.trace: tuple[str, str] = getattr(http, "trace", ("", ""))
-        self.idempotency = None
-        """The key belongs to the whole request: the proxy remembers it, the log does not."""
+        self.idempotency: Idempotency | None = None
+        if (mark := getattr(http, "idempotency", None)) is not None:
+            self.idempotency = msgspec.structs.replace(
+                mark, batch=many.token, row=number, rows=many.count
+            )
         self._many = many
         self._number = number
         self._id = ""
