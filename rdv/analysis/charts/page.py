@@ -70,9 +70,17 @@ class Report:
         self.add(tag("dl", *boxes, class_="figures"))
 
     def table(
-        self, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = ""
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        caption: str = "",
+        *,
+        full: bool = False,
     ) -> None:
-        """Add a table. Numbers are aligned to the right; `cell` formats values, but not markup."""
+        """Add a table. Numbers are aligned to the right; `cell` formats values, but not markup.
+
+        `full`: it gets the whole width, whatever the number of its columns.
+        """
         wrong = next((row for row in rows if len(row) != len(columns)), None)
         if wrong is not None:
             raise InvalidChart(
@@ -95,7 +103,7 @@ class Report:
         ]
         top = [tag("caption", caption)] if caption else []
         table = tag("table", *top, tag("thead", head), tag("tbody", *body))
-        place = "wide cell" if len(columns) <= NARROW_COLUMNS_MAX else "wide"
+        place = "wide cell" if len(columns) <= NARROW_COLUMNS_MAX and not full else "wide"
         self.add(tag("div", table, class_=place, tabindex="0"))
         if len(rows) > len(shown):
             self.paragraphs([f"The first {ROWS_MAX:,} of {len(rows):,} rows."])

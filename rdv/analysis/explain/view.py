@@ -43,7 +43,7 @@ def add_explanation(report: Report, found: Explanation, shown: Shown) -> None:
         )
     if (chart := waterfall(found)) is not None:
         report.chart(chart)
-    report.table(["", "fact"], explain_facts(found, shown), "Facts")
+    report.table(["fact", "value"], explain_facts(found, shown), "Facts")
     report.table(*reports_table(found, shown), "Reports")
     if found.steps:
         report.table(*steps_table(found), "Steps")

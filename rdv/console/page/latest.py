@@ -25,7 +25,7 @@ from rdv.analysis.dataset.source import Source, sources
 from rdv.analysis.errors import NothingRecorded
 from rdv.analysis.measure import Measure, choose_measure
 from rdv.decision import Decision
-from rdv.decision.schedules import longest_wait_ms
+from rdv.decision.decision import read_schedules as read_files
 from rdv.rendezvous.topology import INPUT, RESULTS, SCORES
 
 REQUESTS_MAX = 100_000
@@ -106,7 +106,7 @@ def read_last(
     """Read about the last `requests_max` requests, fewer if they are large. See `Latest.get`."""
     with Recorded(decision.directory) as recorded:
         # Younger requests may not have been answered yet.
-        settled_ns = time.time_ns() - int((longest_wait_ms(decision) + SETTLING_MS) * _MS_NS)
+        settled_ns = time.time_ns() - int((_sla_ms(decision) + SETTLING_MS) * _MS_NS)
         until_ns = settled_ns // _MS_NS * _MS_NS
         since_ns = _since_ns(recorded, requests_max, until_ns)
         measure = choose_measure(recorded, decision.outcome, None, "", decision.value)
@@ -124,6 +124,12 @@ def read_last(
             join.notes,
             threading.RLock(),
         )
+
+
+def _sla_ms(decision: Decision) -> float:
+    """Return the longest SLA of the decision's schedules, in ms."""
+    found = read_files(decision.directory).by_name.values()
+    return max((schedule.sla_ms for schedule in found), default=0.0)
 
 
 def _since_ns(recorded: Recorded, requests_max: int, until_ns: int) -> int:

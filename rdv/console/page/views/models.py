@@ -178,8 +178,8 @@ def _drift_words(found: Psi | None) -> Markup:
     if found is None:
         return parts.kind_mark("", "too few")
     if found.value < DRIFTED or not found.significant:
-        return parts.kind_mark("good", f"steady ({number(found.value)})")
-    return parts.kind_mark("bad", f"moved ({number(found.value)})")
+        return parts.kind_mark("good", f"steady ({found.value:.3f})")
+    return parts.kind_mark("bad", f"moved ({found.value:.3f})")
 
 
 def agreement(last: LastRequests, a: Floats, b: Floats) -> float | None:
@@ -270,7 +270,7 @@ def _add_queue(
     report.paragraphs(
         ["Requests without an outcome on which the models differ most: each label tells most here."]
     )
-    report.table([*columns, "outcome"] if can_write else columns, cells)
+    report.table([*columns, "outcome"] if can_write else columns, cells, full=True)
     if not can_write:
         report.paragraphs(
             ["Outcomes are told by rdv outcome, or here with [console] allow_writes = true."]
@@ -292,8 +292,10 @@ def worth_labelling(last: LastRequests, models: Sequence[_Model]) -> npt.NDArray
         first = np.nanmax(np.where(np.isnan(own), -np.inf, own), axis=0)
         apart = ((own != first) & ~np.isnan(own)).sum(axis=0).astype(float)
     order = np.argsort(-apart, kind="stable")
-    rows, apart = rows[order], apart[order]
-    return rows[apart > 0][:QUEUE]
+    order = order[apart[order] > 0][: 100 * QUEUE]
+    # Of requests with the same answers one is enough.
+    _, first = np.unique(np.nan_to_num(own[:, order], nan=-1.0), axis=1, return_index=True)
+    return rows[order[np.sort(first)]][:QUEUE]
 
 
 def _said(joined: Joined, model: str, row: int) -> str:

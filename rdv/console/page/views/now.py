@@ -182,7 +182,7 @@ def _charts(hour: Hour) -> list[Chart]:
     models = _sum(hour.buckets, "models")
     counts = [_sum(group, "models") for group in groups]
     shares = {
-        name or "default": column([one[name] / max(1, one.total()) for one in counts])
+        name or "default": column([one[name] / one.total() if one else np.nan for one in counts])
         for name, _ in models.most_common(MODELS_SHOWN)
     }
     sla = () if hour.live is None else (Rule("SLA", hour.live.sla_ms, "y"),)
@@ -302,7 +302,8 @@ def _add_models(report: Report, console: Console, hour: Hour) -> None:
 def _add_events(report: Report, hour: Hour) -> None:
     rows = [_event(mark) for mark in hour.marks[::-1][:EVENTS_SHOWN]]
     if rows:
-        report.table(["time (UTC)", "what", "about", "in words", "by"], rows, "What happened")
+        report.table(["time (UTC)", "what", "about", "in words", "by"], rows, "What happened",
+                     full=True)  # fmt: skip
 
 
 def _event(mark: ControlRecord) -> list[object]:

@@ -110,7 +110,7 @@ def _add_records(
         for record, text in found
     ]
     if rows:
-        report.table(columns, rows)
+        report.table(columns, rows, full=True)
     else:
         report.paragraphs(["No record is found."])
     report.bullets(lost)

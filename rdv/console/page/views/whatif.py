@@ -42,7 +42,7 @@ KEPT_MAX = 64
 """How many schedules' figures are kept for other viewers, and for the same one going back."""
 CHANGES_SHOWN = 15
 RIDGE_PARTS = 60
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,60}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,60}")
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ def _step(n: int, step: Step, order: Sequence[str], sla_ms: float) -> Markup:
     else:
         at = min(step.until_ms, sla_ms)
         slider = tag(
-            "input", type="range", id=f"until_{n}", name=f"until_{n}", min="0",
+            "input", type="range", id=f"until_{n}", name=f"until_{n}", min=f"{_grain(sla_ms):g}",
             max=f"{sla_ms:g}", step=f"{_grain(sla_ms):g}", value=f"{at:g}",
             aria_valuetext=f"{at:g} milliseconds",
         )  # fmt: skip
