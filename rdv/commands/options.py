@@ -112,13 +112,15 @@ Servers = Annotated[
     typer.Option(
         "--http",
         metavar="URL",
-        help="The address of a server that answers as the model; again for each replica.",
+        help="The URL of a server that is the model; repeat the option for each replica.",
         show_default=False,
     ),
 ]
 Protocol = Annotated[
     Literal["json", "oip", "mlflow", "tfserving"] | None,
-    typer.Option(help="With --http: what the server speaks. Default: json.", show_default=False),
+    typer.Option(
+        help="With --http: the protocol of the server. Default: json.", show_default=False
+    ),
 ]
 Instances = Annotated[
     int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")

@@ -45,28 +45,28 @@ def score(
         typer.Argument(metavar="FILE", help="The rows: .parquet, .csv, .tsv, .jsonl; also .gz."),
     ],
     *,
-    output: Annotated[str, output_file("The file for the answers, of the same kinds.")],
+    output: Annotated[str, output_file("The file for the answers, in any of these formats.")],
     key_column: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="The column of the keys; it is no part of the data that is scored."
-        ),
+        typer.Option(metavar="NAME", help="The column with the keys; the models do not see it."),
     ] = None,
     schedule: RequestSchedule = None,
     share: Annotated[
         float,
-        typer.Option(metavar="SHARE", help="The share of the places in flight that it may use."),
+        typer.Option(
+            metavar="SHARE", help="The share of http.in_flight_max that its rows may use."
+        ),
     ] = 0.05,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a file by the live decision.
 
-    Each row is a request like any other, through a proxy of the running decision, and is recorded.
-    One batch of rows is in flight at a time, so that live traffic keeps its SLA. The answers have
-    the columns row, id, key, kind, code, reason, model, version, waited_ms, and one for each field
-    of the result. A row that is refused has the kind "refused" and its reason. If it is
-    interrupted, the same command goes on where it was.
+    Each row is a request like any other: a proxy of the running decision takes it, and it is
+    recorded. Only one batch of rows is open at a time, so that live traffic keeps its SLA. The
+    answers have the columns row, id, key, kind, code, reason, model, version, waited_ms, and one
+    for each field of the result. A row that is refused has the kind "refused" and the reason. After
+    an interruption the same command continues where it stopped.
     """
     from rdv.decision import load_decision
     from rdv.decision.answer_file import AnswerFile

@@ -67,7 +67,7 @@ def add(  # noqa: C901 - one branch for each kind of source
         ),
     ] = "",
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Load it once before it is added.")
+        bool, typer.Option("--check/--no-check", help="Load the model once before it is added.")
     ] = True,
     tracking_uri: Annotated[
         str,
@@ -83,10 +83,10 @@ def add(  # noqa: C901 - one branch for each kind of source
 ) -> None:
     """Check a model, and declare it in rdv.toml.
 
-    It is loaded once, in a process of its own, and evaluates a row and a hundred rows: recorded
-    requests, or rows made from its columns. What cannot be loaded is not added, nor a server that
-    does not answer. A running decision starts the model at once. rdv.toml keeps its comments and
-    its order; nothing else in it is changed.
+    The model is loaded once, in a process of its own, and evaluates one row and a hundred rows:
+    recorded requests, or rows made from its columns. A file that cannot be loaded, or a server that
+    does not answer, is not added. A running decision starts the model at once. rdv.toml keeps its
+    comments and its order; nothing else in it is changed.
 
     A path like models:/fraud@champion or models:/fraud/3 names a version in an MLflow registry,
     which is downloaded now. rdv serve follows the alias: a new version runs beside the old one, and

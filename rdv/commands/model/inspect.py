@@ -34,8 +34,9 @@ def inspect(
 ) -> None:
     """Load a model once: its columns, version, time and memory.
 
-    Its kind and version, the columns that it knows, how long a row and a hundred rows take
-    (recorded requests, or rows made from its columns), and its memory. Nothing is recorded.
+    Shows its kind and version, the columns that it knows, how long one row and a hundred rows take
+    (recorded requests, or rows made from its columns), and how much memory it needs. Nothing is
+    recorded.
     """
     import msgspec
 
