@@ -45,6 +45,7 @@ class Datatype(NamedTuple):
     size: int
     low: int = 0
     high: int = 0
+    """The bounds of whole numbers; of a float the largest finite value, 0 for that of a double."""
 
 
 def _int(code: str, size: int, *, signed: bool) -> Datatype:
@@ -63,9 +64,9 @@ DATATYPES: dict[str, Datatype] = {
     "INT16": _int("h", 2, signed=True),
     "INT32": _int("i", 4, signed=True),
     "INT64": _int("q", 8, signed=True),
-    "FP16": Datatype("float", "e", 2),
-    "BF16": Datatype("float", "", 2),
-    "FP32": Datatype("float", "f", 4),
+    "FP16": Datatype("float", "e", 2, high=65_504),
+    "BF16": Datatype("float", "", 2, high=0xFF << 120),
+    "FP32": Datatype("float", "f", 4, high=0xFFFFFF << 104),
     "FP64": Datatype("float", "d", 8),
     "BYTES": Datatype("bytes", "", 0),
 }
@@ -181,8 +182,10 @@ def _is_int(value: Any, kind: Datatype) -> bool:
     return type(value) is int and kind.low <= value <= kind.high
 
 
-def _is_float(value: Any, _: Datatype) -> bool:
-    return type(value) in (int, float)
+def _is_float(value: Any, kind: Datatype) -> bool:
+    if type(value) not in (int, float):
+        return False
+    return not kind.high or abs(value) <= kind.high or not math.isfinite(value)
 
 
 def _is_bool(value: Any, _: Datatype) -> bool:

@@ -237,6 +237,20 @@ def test_what_is_refused_of_a_body(body, status, code, message):
     assert message in caught.value.message
 
 
+def test_the_largest_numbers_of_floats():
+    for datatype, largest in (
+        ("FP16", float(np.finfo(np.float16).max)),
+        ("FP32", float(np.finfo(np.float32).max)),
+        ("BF16", float(np.array([0x7F7F0000], "<u4").view("<f4")[0])),
+        ("FP64", float(np.finfo(np.float64).max)),
+    ):
+        for value in (largest, -largest):
+            assert rows(tensor("a", datatype, [1], [value])) == [{"a": value}]
+        if datatype != "FP64":
+            with pytest.raises(OipError, match=f"no {datatype}"):
+                rows(tensor("a", datatype, [1], [largest * 1.01]))
+
+
 def test_keys_of_rows():
     keys = tensor("rdv_key", "BYTES", [2, 1], ["u-1", "u-2"])
     column = tensor("a", "FP64", [2, 1], [1, 2])

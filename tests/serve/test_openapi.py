@@ -143,6 +143,13 @@ def test_the_tensors_are_those_of_the_decisions_schema(tmp_path):
     assert not is_valid({"inputs": [{**example["inputs"][0], "datatype": "FP8"}]})
 
 
+def test_a_name_with_other_characters_is_quoted_in_paths(tmp_path):
+    directory = tmp_path / "my {shop} é"
+    write_decision(directory)
+    document = document_of(facts_of(accept_first(load_decision(str(directory)))))
+    assert "/v2/models/my%20%7Bshop%7D%20%C3%A9/infer" in document["paths"]
+
+
 def test_metadata_of_the_open_inference_protocol_has_the_columns(served):
     with Client(served.port) as client:
         _, model = client.get("/v2/models/fraud")

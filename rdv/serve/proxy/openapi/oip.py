@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, get_args
+from urllib.parse import quote
 
 import orjson
 
@@ -89,7 +90,7 @@ def oip_paths(facts: Documented, failures: Any, headers: Sequence[Json]) -> Json
             }
         }
 
-    model = f"/v2/models/{facts.name}"
+    model = f"/v2/models/{quote(facts.name, safe='')}"
     version = f"{model}/versions/{{version}}"
     of_version = [_version(facts.schedules)]
     return {
