@@ -14,6 +14,7 @@ import rdv
 from rdv.analysis.charts import number, share
 from rdv.analysis.whatif.held import HeldRequests
 from rdv.console.page.latest import read_last
+from rdv.console.page.parts import iso
 from rdv.decision import load_decision
 from rdv.rendezvous.schedule import schedule_from_object
 
@@ -181,3 +182,17 @@ def test_only_the_last_requests_are_held(directory):
     last = read_last(load_decision(str(directory)), requests_max=30)
     assert 0 < len(last) <= 30
     assert last.since_ns > BEGIN_NS
+
+
+def test_an_incident_is_tried_by_its_own_span_of_time(page, directory, log):
+    begin, end = (iso(log.requests[n].wall_ns) for n in (20, 80))
+    text = html.unescape(page.get(f"/whatif?from={begin}&to={end}&until_1=12").text)
+    assert "On 60 requests" in text
+    assert f'name="from" value="{begin}"' in text
+    shown = figures(page, f"?from={begin}&to={end}&until_1=12")
+    found = rdv.open(str(directory)).whatif(changed(12, ["gbm"]), begin, end).as_json()
+    was, now = found["recorded"], found["what_if"]
+    assert shown["preferred"] == f"{share(was['preferred'])} → {share(now['preferred'])}"
+    assert shown["p99 (ms)"] == f"{number(was['p99_ms'])} → {number(now['p99_ms'])}"
+    assert page.get("/whatif?from=whenever").status_code == 400
+    assert "Nothing is recorded" in page.get("/whatif?to=2020-01-01").text

@@ -79,6 +79,7 @@ class Latest:
         self._found: LastRequests | None = None
         self._until_s = 0.0
         self._count = 0
+        self._span: tuple[tuple[int, int], LastRequests] | None = None
 
     def get(self, *, fresh: bool = True) -> LastRequests:
         """Return the last requests, read anew if they are old, and `fresh` ones are wanted.
@@ -99,16 +100,39 @@ class Latest:
             self._until_s = time.monotonic() + max(FRESH_S, took_s / BUSY_SHARE)
             return self._found
 
+    def between(self, since_ns: int, until_ns: int) -> LastRequests:
+        """Return the requests of a span of time, such as an incident; of a long one the last ones.
+
+        The newest span that was asked for is kept. Raises NothingRecorded, and SystemFaults.
+        """
+        with self._lock:
+            if self._span is None or self._span[0] != (since_ns, until_ns):
+                self._span = None
+                self._count += 1
+                found = read_last(
+                    self._decision(), self._requests_max, self._count, (since_ns, until_ns)
+                )
+                self._span = (since_ns, until_ns), found
+            return self._span[1]
+
 
 def read_last(
-    decision: Decision, requests_max: int = REQUESTS_MAX, number: int = 0
+    decision: Decision,
+    requests_max: int = REQUESTS_MAX,
+    number: int = 0,
+    span_ns: tuple[int, int] | None = None,
 ) -> LastRequests:
-    """Read about the last `requests_max` requests, fewer if they are large. See `Latest.get`."""
+    """Read about the last `requests_max` requests (of a span), fewer if they are large.
+
+    See `Latest.get`.
+    """
     with Recorded(decision.directory) as recorded:
         # Younger requests may not have been answered yet.
         settled_ns = time.time_ns() - int((_sla_ms(decision) + SETTLING_MS) * _MS_NS)
-        until_ns = settled_ns // _MS_NS * _MS_NS
+        until_ns = min(settled_ns, settled_ns if span_ns is None else span_ns[1]) // _MS_NS * _MS_NS
         since_ns = _since_ns(recorded, requests_max, until_ns)
+        if span_ns is not None:
+            since_ns = max(since_ns, span_ns[0] // _MS_NS * _MS_NS)
         measure = choose_measure(recorded, decision.outcome, None, "", decision.value)
         join = Join(recorded, since_ns, until_ns, extract=measure.extract)
         joined = concat_joined(list(join))

@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 from starlette.datastructures import QueryParams
 
-from rdv.analysis.charts import Report, number, share
+from rdv.analysis.charts import Axis, Chart, Report, line_chart, number, share
 from rdv.analysis.charts.chart import FloatArray
 from rdv.analysis.charts.format import Figure
 from rdv.analysis.charts.kinds import kinds_mix
 from rdv.analysis.charts.lanes import Lanes
 from rdv.analysis.charts.markup import Markup, tag
-from rdv.analysis.dataset.joined import RESULT, Joined
+from rdv.analysis.dataset.joined import PREFERRED, RESULT, Joined
 from rdv.analysis.optimise.study import to_toml
 from rdv.analysis.whatif.held import HeldRequests, Tried
 from rdv.analysis.whatif.lanes import models_of, schedule_lanes
@@ -34,14 +34,17 @@ from rdv.decision import Decision
 from rdv.decision.edit import add_schedule
 from rdv.decision.load import schedule_names
 from rdv.decision.schedules import lint, read_schedule
+from rdv.named_times import bound_of
 from rdv.rendezvous.schedule import OTHERS, InvalidSchedule, Schedule, Step, schedule_from_object
 from rdv.rendezvous.schedule.model import content
 
 PATH = "/whatif"
+_SPAN = ("from", "to")
 KEPT_MAX = 64
 """How many schedules' figures are kept for other viewers, and for the same one going back."""
 CHANGES_SHOWN = 15
 RIDGE_PARTS = 60
+TIME_PARTS = 60
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,60}")
 
 
@@ -144,22 +147,38 @@ class Tries:
 
 def whatif_view(site: Site, tries: Tries, query: QueryParams) -> Report:
     """Return the view. Raises NothingRecorded, ScheduleNotFound, InvalidSchedule."""
-    last = site.latest.get()
+    last = _requests(site, query, fresh=True)
     decision = site.decision()
     models = _models(last)
     wanted = wanted_of(decision, models, query)
-    report = Report("What if", f"On the last {len(last):,} requests, {parts.span_of(last)}")
+    report = Report("What if", f"On {len(last):,} requests, {parts.span_of(last)}")
+    is_span = bool(query.get("from") or query.get("to"))
+    span = (parts.iso(last.since_ns), parts.iso(last.until_ns)) if is_span else ("", "")
+    report.add(_choices(decision, wanted, span))
     report.chart(_lanes(last, wanted))
-    report.add(_form(decision, wanted))
+    report.add(_form(decision, wanted, span))
     report.heading("What it would have been")
     report.add(tag("div", figures(site, tries, last, wanted, full=False), id="figures",
                    class_="parts"))  # fmt: skip
     return report
 
 
+def _requests(site: Site, query: QueryParams, *, fresh: bool) -> LastRequests:
+    """Return the last requests, or those of the span that the parameters name (`from`, `to`).
+
+    Raises InvalidQuantity, NothingRecorded.
+    """
+    begin, end = query.get("from", "").strip(), query.get("to", "").strip()
+    if not (begin or end):
+        return site.latest.get(fresh=fresh)
+    now_ns = site.now_ns()
+    since_ns = bound_of(begin, now_ns).time_ns if begin else 0
+    return site.latest.between(since_ns, bound_of(end, now_ns).time_ns if end else now_ns)
+
+
 def figures_part(site: Site, tries: Tries, query: QueryParams) -> Markup:
     """Return the figures alone, for the script. Requests are not read anew while one drags."""
-    last = site.latest.get(fresh=False)
+    last = _requests(site, query, fresh=False)
     try:
         wanted = wanted_of(site.decision(), _models(last), query)
     except InvalidSchedule as error:
@@ -206,11 +225,35 @@ def _figures(last: LastRequests, tried: Tried) -> Markup:
     sides = {"recorded": tried.recorded, "what if": tried.new}
     report.chart(kinds_mix({name: side.kinds for name, side in sides.items()}))
     report.chart(models_mix(sides))
+    if (chart := _over_time(last.joined, tried)) is not None:
+        report.chart(chart)
     rows = [[a, b, n] for (a, b), n in tried.changes.most_common(10)]
     if rows:
         report.table(["recorded", "what if", "requests"], rows, "Another model answers")
         report.table(*_changed(last.joined, tried), "Requests that would change, the newest")
     return report.summary()
+
+
+def _over_time(joined: Joined, tried: Tried) -> Chart | None:
+    """Return the share of answers that are not the preferred one, over the time; None if short."""
+    times_s = joined.append_ns / 1e9
+    edges = np.linspace(times_s.min(), times_s.max(), TIME_PARTS + 1)
+    if edges[-1] - edges[0] < 1:
+        return None
+    place = np.clip(np.searchsorted(edges, times_s, "right") - 1, 0, TIME_PARTS - 1)
+    count = np.bincount(place, minlength=TIME_PARTS).astype(float)
+    count[count == 0] = np.nan
+    middle = (edges[:-1] + edges[1:]) / 2
+    lines = {
+        name: (middle, np.bincount(place[kind != PREFERRED], minlength=TIME_PARTS) / count)
+        for name, kind in (("recorded", joined.kind), ("what if", tried.decided.kind))
+    }
+    return line_chart(
+        "Not the preferred answer, over time",
+        Axis("time", measure="time"),
+        Axis("share of answers", measure="share", low=0.0, high=1.0),
+        lines,
+    )
 
 
 def _arrow(was: dict[str, float], now: dict[str, float], key: str) -> str | None:
@@ -301,14 +344,14 @@ def ridge_of(joined: Joined, model: str, end_ms: float) -> FloatArray | None:
     return found
 
 
-def _form(decision: Decision, wanted: Wanted) -> Markup:
+def _form(decision: Decision, wanted: Wanted, span: tuple[str, str]) -> Markup:
     schedule = wanted.schedule
-    names = [(name, name) for name in schedule_names(decision.directory)]
     steps = []
     for n, (step, order) in enumerate(zip(schedule.steps, wanted.orders, strict=True), start=1):
         steps.append(_step(n, step, order, schedule.sla_ms))
     tools = [
         parts.hidden_field("schedule", wanted.base.name),
+        *(parts.hidden_field(name, at) for name, at in zip(_SPAN, span, strict=True) if at),
         parts.button("Show", class_="main", data_no_script=""),
     ]
     if decision.console.allow_writes:
@@ -318,18 +361,22 @@ def _form(decision: Decision, wanted: Wanted) -> Markup:
         ]
     tools.append(tag("a", "Start again", href=f"{PATH}?{urlencode({'schedule': wanted.base.name})}",
                      class_="button"))  # fmt: skip
-    edit = tag(
+    return tag(
         "form", *steps, tag("div", *tools, class_="pager"), action=PATH, method="get",
         class_="lanes cell", data_follow="figures", aria_label="The schedule",
     )  # fmt: skip
-    if len(names) < 2:  # noqa: PLR2004 - nothing to choose
-        return edit
-    other = parts.form(
+
+
+def _choices(decision: Decision, wanted: Wanted, span: tuple[str, str]) -> Markup:
+    """Return the form that chooses the schedule to begin with, and the span of time."""
+    names = [(name, name) for name in schedule_names(decision.directory)]
+    return parts.form(
         PATH,
         parts.choice("Begin with", "schedule", names, wanted.base.name),
+        parts.field("Requests from (UTC)", "from", span[0], placeholder="10m, 11:37; the last"),
+        parts.field("To", "to", span[1], placeholder="now"),
         parts.button("Open"),
     )
-    return Markup(other + edit)
 
 
 def _step(n: int, step: Step, order: Sequence[str], sla_ms: float) -> Markup:
