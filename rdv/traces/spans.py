@@ -3,7 +3,8 @@
 The root is the request as the proxy served it, by OpenTelemetry's conventions for HTTP servers.
 Below it is a span for each model that reported: from when the request waited for it to when its
 report arrived. Those that came after the answer end after the root. The steps of the schedule are
-events of the root. All times are the proxy's wall time plus what monotonic clocks have measured.
+events of the root, and enrichers have a span as well. All times are the proxy's wall time plus what
+monotonic clocks have measured.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ MS_MAX = 1e9
 Value = str | bool | int | float | tuple[str, ...]
 Attributes = Mapping[str, Value | None]
 """Those that are None are left out."""
+
+ENRICHER_ID = "\nenrich"
+"""What the id of the enricher's span is made of: no model has such a name."""
 
 FAILED = ("error", "unavailable")
 NOT_ASKED = (None, "not sampled")
@@ -98,7 +102,10 @@ def spans_of(one: Recorded) -> list[Span]:
         caller is not None,
     )
     reports = [report for report in one.reports if report.outcome not in NOT_ASKED]
-    return [root, *(_model_span(root, request, report) for report in reports)]
+    models = (_model_span(root, request, report) for report in reports)
+    if request.enriched_ms <= 0:
+        return [root, *models]
+    return [root, _enricher_span(root, request), *models]
 
 
 def unasked_spans(decision: str, time_ns: int, answer: Result, reasons: tuple[str, ...]) -> Span:
@@ -197,6 +204,20 @@ def _root_events(one: Recorded, start_ns: int, end_ns: int) -> list[Event]:
         said = {"rdv.kind": one.answer.kind, "rdv.model": one.answer.model}
         events.append(Event("answered", end_ns, said))
     return events
+
+
+def _enricher_span(root: Span, request: Request) -> Span:
+    return Span(
+        root.trace_id,
+        span_id_of(request.id, ENRICHER_ID),
+        root.span_id,
+        "enrich",
+        "internal",
+        root.start_ns,
+        root.start_ns + _ns(request.enriched_ms),
+        {"rdv.id": request.id, "rdv.enriched_ms": request.enriched_ms},
+        tracestate=root.tracestate,
+    )
 
 
 def _model_span(root: Span, request: Request, report: Report) -> Span:

@@ -47,7 +47,9 @@ class Place:
             status, answer = client.post({"data": {"n": 1}})
         assert status == 200
         lines = (orjson.loads(value) for _, value in self.decision.lines("input"))
-        return next(line["data"].get("seen") for line in lines if line["id"] == answer["id"])
+        line = next(line for line in lines if line["id"] == answer["id"])
+        self.enriched_ms = line.get("enriched_ms", 0.0)
+        return line["data"].get("seen")
 
     def fault(self):
         """Return the fault of the enricher in the proxy's status, or an empty string."""
@@ -81,6 +83,7 @@ def test_a_file_that_cannot_be_loaded_leaves_the_one_before_in_force(place):
     place.write(GOOD.format(seen="first"))
     place.start()
     assert place.seen() == "first"
+    assert place.enriched_ms > 0
     place.write("raise RuntimeError('broken')\n")
     wait_until(lambda: "broken" in place.fault(), "the status says nothing")
     assert place.seen() == "first"

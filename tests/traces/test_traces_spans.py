@@ -141,6 +141,17 @@ def test_models_late_failing_and_in_time():
     assert (c.error, c.attributes["rdv.detail"]) == (None, "12 ms behind")
 
 
+def test_the_enricher_has_a_span():
+    one = Recorded(
+        "fraud", request(enriched_ms=2.5), result(12.5), [Report("a", 12.0, *[False] * 3, "result")]
+    )
+    root, enricher, model = spans_of(one)
+    assert (enricher.name, model.name) == ("enrich", "model a")
+    assert (enricher.start_ns, enricher.end_ns) == (root.start_ns, root.start_ns + 2_500_000)
+    assert enricher.parent_id == root.span_id
+    assert len({span.span_id for span in (root, enricher, model)}) == 3
+
+
 def test_a_request_without_an_answer_is_an_error():
     root = spans_of(Recorded("fraud", request(), None))[0]
     assert root.error

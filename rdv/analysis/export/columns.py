@@ -71,6 +71,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("x_request_id", "string", "the client's own name for it, of X-Request-Id"),
         Column("traceparent", "string", "the client's trace and span (W3C Trace Context)"),
         Column("tracestate", "string", "what belongs to it"),
+        Column("enriched_ms", "float", "until enrichers were done with it; null without one"),
         Column("idempotency_key", "string", "of Idempotency-Key"),
         Column("idempotency_client", "string", "the client that sent the key: its address"),
         _DATA,

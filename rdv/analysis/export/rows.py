@@ -59,6 +59,7 @@ def input_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
         "x_request_id": [r.x_request_id or None for r in found],
         "traceparent": [r.traceparent or None for r in found],
         "tracestate": [r.tracestate or None for r in found],
+        "enriched_ms": [r.enriched_ms or None for r in found],
         "idempotency_key": [r.idempotency and r.idempotency.key for r in found],
         "idempotency_client": [r.idempotency and r.idempotency.client for r in found],
         "data": [bytes(r.data).decode() for r in found],

@@ -103,6 +103,9 @@ class Request(
     tracestate: str = ""
     """What belongs to `traceparent`, passed on as it came, up to 512 bytes."""
 
+    enriched_ms: float = 0.0
+    """Milliseconds from `monotonic_ns` until enrichers were done with it; 0: there is none."""
+
 
 encode_request: Callable[[Request], bytes] = encode_line
 """Encode it as one line. Thread-safe."""

@@ -416,6 +416,8 @@ class Proxy(Answering):
 
     def _enriched(self, http: HttpRequest, schedule: Schedule, request: Request) -> None:
         if http.connected:
+            took_ms = (self._clock.monotonic_ns() - request.monotonic_ns) / 1e6
+            request = msgspec.structs.replace(request, enriched_ms=round(took_ms, 3))
             self._accept(http, request, schedule)
         else:
             self.counts.gone += 1
