@@ -17,7 +17,7 @@ from rdv.clock import Clock
 from rdv.decision import Decision
 from rdv.decision.events import Event
 from rdv.decision.traces import TRACES_ENVIRONMENT, are_exported, has_otlp
-from rdv.serve.supervisor.happenings import end_event, last_line, signal_name
+from rdv.serve.supervisor.happenings import Said, end_event, signal_name
 from rdv.serve.supervisor.plan import RestartState, ended, started
 
 
@@ -64,11 +64,7 @@ class _Kept:
     child: Process | None = None
     restarts: RestartState = field(default_factory=RestartState)
     retry: asyncio.TimerHandle | None = None
-    last_line: str = ""
-
-    def line(self, line: str) -> None:
-        """Handle a line of the process."""
-        self.last_line = last_line(self.last_line, line)
+    said: Said = field(default_factory=Said)
 
 
 class Beside:
@@ -118,7 +114,7 @@ class Beside:
         kept.retry = None
         kept.restarts = started(kept.restarts, self._now_ms())
         try:
-            kept.child = self._launch(kept.companion, kept.line, partial(self._ended, kept))
+            kept.child = self._launch(kept.companion, kept.said.add, partial(self._ended, kept))
         except OSError as error:
             self._again(kept, error.strerror or str(error))
 
@@ -134,7 +130,7 @@ class Beside:
         after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
         name = kept.companion.name
         text = f"{name} ended ({how}); started again {after}"
-        said, kept.last_line = kept.last_line, ""
+        said = kept.said.why(code)
         self._record(end_event(name, "part_ended", text, pid, code, said, delay_ms))
         loop = asyncio.get_running_loop()
         kept.retry = loop.call_later(delay_ms / 1000, self._start, kept)

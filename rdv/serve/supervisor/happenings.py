@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import rdv
@@ -19,6 +21,9 @@ from rdv.system.command_line import command_line
 _FULL = tuple(os.strerror(code).lower() for code in (errno.ENOSPC, errno.EDQUOT))
 _STATES: frozenset[EventKind] = frozenset(("breaker_opened", "disk_full", "registry"))
 """The kinds of events that trouble in a status line can be; the others are ends of processes."""
+_ERROR = re.compile(r"(?:[\w.-]+: )?([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b.*)")
+"""The last line of a traceback, perhaps behind the name of a model's command."""
+LINES_MAX = 20
 NAMES_MAX = 1_000
 """How many processes are kept, the newest."""
 
@@ -53,12 +58,28 @@ def stopped_event(decision: Decision, signals: Sequence[str], error: BaseExcepti
     )
 
 
-def last_line(before: str, line: str) -> str:
-    """Return the line that says why a process ends, if it ends behind this line.
+class Said:
+    """Keeps the newest lines of a process, for the one that says why it ended."""
 
-    Lines that are indented belong to a traceback, whose last line is not.
-    """
-    return line[:TEXT_CHARS_MAX] if line and not line[0].isspace() else before
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=LINES_MAX)
+
+    def add(self, line: str) -> None:
+        """Add a line; those that are indented belong to a traceback, whose last line is not."""
+        if line and not line[0].isspace():
+            self._lines.append(line[:TEXT_CHARS_MAX])
+
+    def why(self, code: int) -> str:
+        """Return the line that says why it ended with this exit code, and forget all lines.
+
+        That is the newest error of Python among them, unless a signal has ended the process; else
+        the last one.
+        """
+        lines = list(self._lines)
+        self._lines.clear()
+        found = map(_ERROR.fullmatch, lines if code >= 0 else [])
+        errors = [match[1] for match in found if match]
+        return next(reversed(errors or lines), "")
 
 
 def end_event(
@@ -99,11 +120,13 @@ class Troubles:
     def changes(self, line: StatusLine) -> Iterator[Event]:
         """Yield an event if a process reports another trouble than before."""
         code = line.trouble_code
+        if code == "model_not_loaded":  # the end of its process says that
+            code = ""
         before = self._codes.pop(line.name, "")
         self._codes[line.name] = code
         while len(self._codes) > NAMES_MAX:
             del self._codes[next(iter(self._codes))]
-        if code in (before, "model_not_loaded"):  # the end of its process says that
+        if code == before:
             return
         if before == "model_unavailable":
             yield _event("breaker_closed", "", "its server is asked again", line)

@@ -18,7 +18,7 @@ from rdv.decision.events import Event, kind_of
 from rdv.errors import RdvError, SystemFault
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.serve.process import HANGS, NEVER, OUT_OF_MEMORY
-from rdv.serve.supervisor.happenings import end_event, last_line
+from rdv.serve.supervisor.happenings import Said, end_event
 from rdv.serve.supervisor.plan import (
     STOP_ORDER,
     Part,
@@ -102,8 +102,8 @@ class Running:
     """It is a successor that has not come up yet: it has one attempt."""
     exit_code: int = 0
     """Of its last end."""
-    last_line: str = ""
-    """The last line that it has written that is not indented, as in a traceback."""
+    said: Said = field(default_factory=Said)
+    """Its newest lines."""
     has_ended: bool = False
     """Whether it has ended unasked since it was ready last."""
     retry: asyncio.TimerHandle | None = None
@@ -177,7 +177,7 @@ def why_ended(part: Part, exit_code: int) -> str:
 def _end_event(running: Running, why: str, text: str, pid: int, retry_ms: float | None) -> Event:
     """Return the event of a process's end; None for `retry_ms` if it waits for an edit."""
     running.has_ended = True
-    said, running.last_line = running.last_line, ""
+    said = running.said.why(running.exit_code)
     event = end_event(running.part.name, why, text, pid, running.exit_code, said, retry_ms)
     return msgspec.structs.replace(event, model=running.part.model)
 
@@ -331,7 +331,7 @@ class Supervisor:
 
     def _line(self, running: Running, line: str) -> None:
         self._outputs.child_line(running.part, line)
-        running.last_line = last_line(running.last_line, line)
+        running.said.add(line)
 
     def _ended(self, running: Running, how: str, exit_code: int = 0) -> None:
         pid = 0 if running.child is None else running.child.pid

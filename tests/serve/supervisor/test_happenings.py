@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from rdv.serve.supervisor.happenings import DiskWatch, Troubles, end_event, last_line
+from rdv.serve.supervisor.happenings import DiskWatch, Said, Troubles, end_event
 from rdv.status.lines import SILENT_NS, StatusLine
 
 
@@ -28,6 +28,10 @@ def test_a_breaker_opens_and_closes_once():
     assert (event.message, event.about, event.model, event.pid) == (
         "gbm-0: not asked for 5 s", "gbm-0", "gbm", 7,
     )  # fmt: skip
+
+
+def test_a_model_that_cannot_be_loaded_is_told_by_the_end_of_its_process_only():
+    assert kinds("model_not_loaded", "", "model_not_loaded") == [[], [], []]
 
 
 def test_other_trouble_begins_changes_and_is_over():
@@ -52,9 +56,17 @@ def test_the_disk_is_full_once_and_free_when_nobody_reports_it_any_more(number):
 
 
 def test_the_last_line_of_a_traceback_is_its_error():
-    said = ""
-    for text in ("Traceback (most recent call last):", '  File "x.py"', "KeyError: 'a'", "  ^", ""):
-        said = last_line(said, text)
+    def said_of(code):
+        said = Said()
+        lines = ("Traceback (most recent call last):", '  File "x.py"', "KeyError: 'a'", "  ^", "")
+        for text in (*lines, "error: it cannot be loaded [model_not_loaded]"):
+            said.add(text)
+        found = said.why(code)
+        assert said.why(code) == ""
+        return found
+
+    assert said_of(-9) == "error: it cannot be loaded [model_not_loaded]"
+    said = said_of(3)
     assert said == "KeyError: 'a'"
     event = end_event("gbm-0", "part_ended", "it ended", 7, -9, said, 100.0)
     assert (event.signal, event.exit_code, event.last_line) == ("SIGKILL", None, said)
