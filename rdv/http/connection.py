@@ -248,6 +248,12 @@ class Connection(Ending):
             if self._last:
                 self._forget()
 
+    def _send_rendered(self) -> None:
+        transport = self._transport
+        if self._out and transport is not None and not transport.is_closing():
+            transport.write(b"".join(self._out))
+            self._out.clear()
+
     def _write(self) -> None:
         transport = self._transport
         if transport is None:

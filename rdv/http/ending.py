@@ -56,6 +56,10 @@ class Ending(asyncio.Protocol):
         """Send the outstanding answers, then this failure, then end."""
         raise NotImplementedError
 
+    def _send_rendered(self) -> None:
+        """Write the answers that wait for the end of the loop's turn."""
+        raise NotImplementedError
+
     def _adjust_reading(self) -> None:
         """Pause or resume reading, as the state of the connection requires."""
         raise NotImplementedError
@@ -163,7 +167,7 @@ class Ending(asyncio.Protocol):
         if not self._ending and self._pending:
             self._watch_hang_up()
         self._ending = True
-        for request in self._pending:
+        for request in list(self._pending):  # the program may answer some of them right here
             if request.answer is None:
                 self._hub.departures.ending(request)
 
@@ -175,6 +179,7 @@ class Ending(asyncio.Protocol):
         if self._eof:
             self._close()
             return
+        self._send_rendered()
         transport.write_eof()
         self._timeouts.linger()
         self._adjust_reading()
@@ -182,6 +187,7 @@ class Ending(asyncio.Protocol):
     def _close(self) -> None:
         if self._transport is not None:
             self._reader.end()
+            self._send_rendered()
             self._transport.close()
             self._timeouts.closing()
 

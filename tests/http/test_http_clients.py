@@ -268,3 +268,47 @@ def test_only_a_trusted_proxy_may_name_the_client(make_noted, head, client):
         assert web.call(lambda request: request.client, web.later()) == client
         not_.send(head)
         assert web.call(lambda request: request.client, web.later()) == GREEDY
+
+
+@pytest.mark.parametrize("kind", ["uvloop", "asyncio"])
+def test_a_program_may_answer_when_it_hears_that_the_client_sends_nothing_more(make_noted, kind):
+    """So a proxy does that has set aside as many requests as it may: no answer is lost."""
+    noted = make_noted(kind=kind)
+    noted.notes.ending = lambda request: request.respond(200, request.body)
+    with noted.client() as client:
+        client.send(b"".join(post(body, b"/later") for body in (b"1", b"2", b"3")))
+        for _ in range(3):
+            noted.later()
+        client.half_close()
+        assert [client.answer().body for _ in range(3)] == [b"1", b"2", b"3"]
+        assert client.ends()
+    assert noted.errors == []
+
+
+@pytest.mark.parametrize("kind", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("how", ["end of the client's bytes", "drain", "eviction", "idle"])
+def test_answers_that_wait_for_the_end_of_a_turn_are_sent_before_a_close(make_noted, kind, how):
+    """The end may come in the same turn of the loop as the answers, and before they are written."""
+    noted = make_noted(kind=kind)
+    with noted.client() as client:
+        client.send(post(b"1", b"/later") + post(b"2", b"/later"))
+        requests = [noted.later(), noted.later()]
+
+        def answer_and_end():
+            (connection,) = noted.server._hub.connections
+            for request in requests:
+                request.respond(200, request.body)
+            if how == "end of the client's bytes":
+                connection.eof_received()
+            elif how == "drain":
+                connection.drain()
+            elif how == "eviction":
+                connection.give_way()
+            else:
+                connection.idle_out()
+
+        noted.call(answer_and_end)
+        assert [client.answer().body for _ in range(2)] == [b"1", b"2"]
+        client.half_close()
+        assert client.ends()
+    assert noted.errors == []
