@@ -24,6 +24,8 @@ QUIET_S = 15.0
 SEND_S = 20.0
 """A viewer that has not taken a version after this time is dropped."""
 RETRY_MS = 3_000
+UPDATES_A_SECOND = 250
+"""With more viewers than this a view is updated less often, for the sake of the decision."""
 
 
 class Streams:
@@ -97,6 +99,7 @@ class Broadcast:
                     self._event, self._number = event, self._number + 1
                     self._changed.notify_all()
             await self._after()
+            await asyncio.sleep(self._viewers / UPDATES_A_SECOND)
 
     def _made(self) -> Markup:
         try:
