@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
+from debian import install
 from ports import free_port
 from waiting import wait_until
 
@@ -43,7 +44,7 @@ def installed(program: str) -> bool:
 def podman() -> list[str]:
     """Return the command of podman; Debian's packages are installed where they are missing."""
     if missing := [package for name, package in PROGRAMS.items() if not installed(name)]:
-        subprocess.run(["apt-get", "install", "-y", "-q", *missing], check=True)
+        install(*missing, recommended=True)
     found = places(*(Path(f"/proc/self/{name}").read_text() for name in ("cgroup", "mountinfo")))
     # crun refuses cgroups of both versions.
     is_old = any(place.version == 1 for place in found.values())

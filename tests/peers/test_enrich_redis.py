@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from debian import debian_program
 from echo import Echo
 from ports import free_port
 from redis import Redis
@@ -21,11 +22,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples/redis-enricher"
 @pytest.fixture(scope="module")
 def program():
     """Return the server's program; Debian's package is installed where it is missing."""
-    if not (found := shutil.which("redis-server")):
-        subprocess.run(["apt-get", "install", "-y", "-q", "redis-server"], check=True)
-        found = shutil.which("redis-server")
-    assert found
-    return found
+    return debian_program("redis-server")
 
 
 class Server:

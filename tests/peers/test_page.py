@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import httpx
 import orjson
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from debian import debian_program
 from playwright.sync_api import expect, sync_playwright
 from ports import free_port
 from running import MODELS, Load, write_decision
@@ -37,11 +37,7 @@ WAIT_MS = 1000 * DEADLINE_S
 @pytest.fixture(scope="module")
 def program():
     """Return Chromium; Debian's package is installed where it is missing."""
-    if not (found := shutil.which("chromium")):
-        subprocess.run(["apt-get", "install", "-y", "-q", "chromium"], check=True)
-        found = shutil.which("chromium")
-    assert found
-    return found
+    return debian_program("chromium")
 
 
 class Served:

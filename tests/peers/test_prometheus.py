@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from debian import debian_program
 from ports import free_port
 from running import Client, Load, write_decision
 from waiting import wait_until
@@ -29,12 +29,7 @@ path = "models/fast.py"
 @pytest.fixture(scope="module")
 def programs():
     """Return the paths of prometheus and promtool; Debian's package is installed if needed."""
-    if not shutil.which("promtool"):
-        # Without its service: it would run in the container.
-        subprocess.run(["apt-get", "update", "-q"], check=False)
-        command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "prometheus"]
-        subprocess.run(command, check=True)
-    return shutil.which("prometheus"), shutil.which("promtool")
+    return debian_program("prometheus"), debian_program("promtool", "prometheus")
 
 
 def rdv(*arguments: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from debian import debian_program, install
 
 from rdv.models import ModelError, evaluate, open_model
 
@@ -19,11 +20,8 @@ def rscript() -> str:
     """Return the program of R; Debian's packages are installed where they are missing."""
     has_json = ["Rscript", "-e", "library(jsonlite)"]
     if not shutil.which("Rscript") or subprocess.run(has_json, check=False).returncode:
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "r-cran-jsonlite"]
-        subprocess.run(install, check=True)
-    found = shutil.which("Rscript")
-    assert found
-    return found
+        install("r-cran-jsonlite")
+    return debian_program("Rscript", "r-base-core")
 
 
 def test_a_model_in_r_answers_each_row(rscript: str, tmp_path: Path) -> None:
