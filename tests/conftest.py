@@ -159,6 +159,15 @@ def pytest_ignore_collect(collection_path, config):
     return is_slow(place) or None
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Name bytes that are no text by their argument: gzip has the time in it, and the processes of
+    one run must find the same names.
+    """
+    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()):
+        return argname
+    return None
+
+
 def pytest_collection_modifyitems(config, items):
     for item in items:
         trains = SLOW_FIXTURES & set(item.fixturenames)
