@@ -168,8 +168,14 @@ def pytest_make_parametrize_id(config, val, argname):
     return None
 
 
+GZIP = "\\x1f\\x8b"
+"""How the first bytes of gzip look in a test's name; the time follows them."""
+
+
 def pytest_collection_modifyitems(config, items):
     for item in items:
+        if GZIP in item.nodeid:
+            raise pytest.UsageError(f"the name of a test has the time in it: {item.nodeid}")
         trains = SLOW_FIXTURES & set(item.fixturenames)
         if trains or is_slow(place_of(item)) or item.get_closest_marker("soak"):
             item.add_marker("slow")

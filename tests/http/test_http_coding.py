@@ -88,7 +88,6 @@ def test_applications_see_the_plain_body(web, how, slices):
         (b"x", b"zstd, gzip", 415, "content_coding_unknown"),
         (b"x", b"gzip;q=1", 415, "content_coding_unknown"),
     ],
-    ids=str,
 )
 def test_what_is_refused(make_web, body, coding, status, code):
     web = make_web(limits=Limits(body_bytes_max=LIMIT))

@@ -228,7 +228,6 @@ def test_what_is_refused(inputs, message):
         (b'{"inputs": [], "outputs": [{"name": "a", "parameters": {"shared_memory_region": "r"}}]}',
          501, "extension_not_served", "the shared memory extension"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_what_is_refused_of_a_body(body, status, code, message):
     with pytest.raises(OipError) as caught:

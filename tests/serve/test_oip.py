@@ -252,7 +252,6 @@ def test_head_options_and_methods_that_a_path_does_not_take(client, path, allow)
         (b"\x00\x01", {}, "malformed_json"),
         (b'{"inputs": [{"data": [NaN]}]}', {}, "malformed_json"),
     ],
-    ids=lambda value: str(value)[:40],
 )
 def test_all_refusals_have_the_form_of_the_protocol(decision, body, headers, code):
     for path in (INFER, f"{INFER}?a=1", f"http://localhost:{decision.port}{INFER}"):
