@@ -292,7 +292,7 @@ EVENT_CODES: dict[EventCode, str] = {
     "and has been made anew.",
     "clock_behind": "The last record is dated ahead of this process's clock: a new segment begins.",
     "connections_cut": "Connections were still open when the proxy had to end.",
-    "console_failed": "The console could not take what is new in the log into its totals: a bug.",
+    "console_failed": "The console could not count what is new, or compute a view: a bug.",
     "damage_kept": "There is damage in records that had been synced: nothing is cut off.",
     "download_damaged": "A model that was downloaded from a registry is not as it was downloaded.",
     "edits_late": "The system cannot watch the files: edits are noticed within a second only.",

@@ -1,4 +1,7 @@
-"""The console's rules for Host and Origin: the same as the proxy's (`rdv.http.access`)."""
+"""The console's rules for Host and Origin: the proxy's (`rdv.http.access`), without `http.origins`.
+
+Pages of other origins may never read the console.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,8 @@ def console_access(decision: Decision, host: str) -> Access:
     """
     check_console_names(decision, host)
     own = [host] if host not in _EVERYWHERE else []
-    return make_access(
-        [*LOOPBACK_HOSTS, *own, *decision.http.hosts], decision.http.origins, HEALTH_PATHS
-    )
+    # `http.origins` may ask for decisions. That does not let them read all that is recorded.
+    return make_access([*LOOPBACK_HOSTS, *own, *decision.http.hosts], (), HEALTH_PATHS)
 
 
 class AccessRules:

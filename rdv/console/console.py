@@ -28,7 +28,7 @@ from rdv.console.totals import SavedTotals, Totals
 from rdv.decision import Decision
 from rdv.decision.decision import RUN_DIRECTORY
 from rdv.errors import RdvError
-from rdv.live import EVERY_S, Follower, FollowState, Update, load, save
+from rdv.live import EVERY_S, ControlRecord, Follower, FollowState, Update, load, save
 from rdv.rendezvous.topology import SCORES
 
 log = logging.getLogger("rdv.console")
@@ -50,6 +50,7 @@ class _Saved(msgspec.Struct):
     buckets: list[Bucket]
     lost: SavedCounts
     cpu: SavedCounts
+    marks: list[ControlRecord] = []
 
 
 class _Hour(msgspec.Struct):
@@ -80,14 +81,14 @@ class Console:
         """Called with each update, in the thread of `turn`, with the lock held. They must be
         quick, and keep no more than they bound themselves."""
         self.version = 0
-        """Grows with each turn that found something."""
+        """Grows with each turn, also with one that could not read the log."""
         self.lag_s = 0.0
         """How far behind the log the totals are, in seconds: besides the time that late reports are
         waited for."""
         self.ticker: Ticker | None = None
         """What runs the turns, if something does: pages wait for `ticker.after`."""
         self.problem = ""
-        """Why the log cannot be read or the state not be saved; usually empty."""
+        """What the console cannot do, and why, as "cannot read the log: …"; usually empty."""
         self._decision_of = decision
         self._decision = decision()
         self._saves = saves
@@ -115,7 +116,7 @@ class Console:
             saved = load(os.path.join(self._folder, STATE), _Saved)
             hour = load(os.path.join(self._folder, HOUR), _Hour)
         except RdvError as error:
-            self._report(error)
+            self._report("cannot read its saved totals", error)
         if saved is None or saved.version != VERSION:
             self.follower = Follower(self.directory, clock=self._clock)
             self.totals, self.recent = Totals(), Recent()
@@ -126,7 +127,7 @@ class Console:
         self.gauges = Gauges(self.directory, saved.lost, saved.cpu)
         buckets = {one.start_s: one for one in (hour.buckets if hour else [])}
         buckets |= {one.start_s: one for one in saved.buckets}
-        self.recent = Recent(buckets.values())
+        self.recent = Recent(buckets.values(), saved.marks)
         self.recent.changed = {one.start_s for one in saved.buckets}
 
     def turn(self) -> bool:
@@ -137,7 +138,8 @@ class Console:
         try:
             update = self.follower.read()
         except RdvError as error:
-            self._report(error)
+            self._report("cannot read the log", error)
+            self.version += 1  # viewers are told
             return False
         declared = self._decision.scoring_models()
         with self.lock:
@@ -165,12 +167,13 @@ class Console:
 
     def _save(self) -> None:
         if not self._saves:
+            self.problem = ""
             return
         recent = self.recent
         changed = [one for one in recent.buckets if one.start_s in recent.changed]
         state = _Saved(
             VERSION, self.follower.state(), self.totals.saved(), changed, self.gauges.lost.saved(),
-            self.gauges.cpu.saved(),
+            self.gauges.cpu.saved(), list(recent.marks),
         )  # fmt: skip
         try:
             save(os.path.join(self._folder, STATE), state)
@@ -178,14 +181,14 @@ class Console:
                 save(os.path.join(self._folder, HOUR), _Hour(recent.buckets))
                 recent.changed.clear()
         except RdvError as error:
-            self._report(error)
+            self._report("cannot save its totals", error)
         else:
             self.problem = ""
 
-    def _report(self, error: RdvError) -> None:
-        if (text := error.text()) != self.problem:
+    def _report(self, what: str, error: RdvError) -> None:
+        if (text := f"{what}: {error.text()}") != self.problem:
             self.problem = text
-            log.warning("the console: %s", text, extra=coded(error))
+            log.warning("the console %s", text, extra=coded(error))
 
     def close(self) -> None:
         self.follower.close()
@@ -201,6 +204,7 @@ class Ticker:
         self._stop = threading.Event()
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Condition()
+        self._is_broken = False
         self._thread = threading.Thread(target=self._run, name="rdv-console", daemon=True)
 
     def start(self) -> None:
@@ -222,10 +226,12 @@ class Ticker:
             has_more = True
             try:
                 has_more = self.console.turn()
+                self._is_broken = False
             except Exception:
                 # A bug: the page goes on with what there is; the supervisor's log has the cause.
-                log.exception("the console's turn failed", extra=coded("console_failed"))
-                has_more = False
+                if not self._is_broken:
+                    log.exception("the console's turn failed", extra=coded("console_failed"))
+                self._is_broken, has_more = True, False
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 asyncio.run_coroutine_threadsafe(self._tell(), self._loop)
             if not has_more:

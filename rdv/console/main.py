@@ -21,9 +21,12 @@ from rdv.coded import coded
 from rdv.console.app import make_app
 from rdv.console.console import Console, Ticker
 from rdv.console.errors import ConsolePortTaken
+from rdv.console.page.streams import STREAMS_MAX
 from rdv.decision import Decision, load_decision
 from rdv.http.authority import host_port, reachable_host
 from rdv.serve.observer import decision_in_force
+from rdv.serve.process import allow_files
+from rdv.system.command_line import set_command_line
 from rdv.system.orphans import stop_without_parent
 
 log = logging.getLogger("rdv.console")
@@ -32,6 +35,10 @@ RETRY_S = 5.0
 """How often a port that is taken is tried again, in seconds."""
 
 NICE = 19
+CONNECTIONS_MAX = STREAMS_MAX + 200
+"""How many connections are served; more are answered with 503."""
+FILES_BESIDE = 300
+"""The files that are open besides connections: the log's, and the process's own."""
 
 
 def run_console(
@@ -44,6 +51,8 @@ def run_console(
     """
     if is_part:
         yield_processor()
+    allow_files(CONNECTIONS_MAX + FILES_BESIDE)
+    set_command_line(["the", "page"])  # names what is changed from here in events and logs
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and its end are no news
     decision = load_decision(directory)
     host = host or decision.console.host
@@ -140,6 +149,7 @@ class _Server(uvicorn.Server):
             server_header=False,
             timeout_graceful_shutdown=1,
             proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX,
         )
         super().__init__(config)
         self.ended = asyncio.Event()

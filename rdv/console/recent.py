@@ -12,13 +12,13 @@ import numpy.typing as npt
 from rdv.analysis.dataset.joined import ABSENT, KINDS, NO_RESULT, Joined
 from rdv.console.bounded import OTHER
 from rdv.console.totals import MISS_US, REPORTS, SILENT
+from rdv.decision.events import EVENT_TOPICS
 from rdv.live import ControlRecord, Update
-from rdv.rendezvous.topology import STATUS_TOPIC
 
 STEP_S = 5
 STEP_NS = STEP_S * 10**9
 KEPT_S = 3_600
-MARKS_MAX = 500
+MARKS_MAX = 100
 MODELS_MAX = 50
 """How many models (and combinations) a bucket counts one by one; the rest is OTHER."""
 
@@ -57,10 +57,10 @@ class Bucket(msgspec.Struct):
 class Recent:
     """The buckets of the last hour, by their start. For one thread at a time."""
 
-    def __init__(self, buckets: Iterable[Bucket] = ()) -> None:
+    def __init__(self, buckets: Iterable[Bucket] = (), marks: Iterable[ControlRecord] = ()) -> None:
         self._buckets = {one.start_s: one for one in buckets}
-        self.marks: deque[ControlRecord] = deque(maxlen=MARKS_MAX)
-        """What happened: records of `control` other than status lines, the newest last."""
+        self.marks = deque(marks, maxlen=MARKS_MAX)
+        """What happened: the events of `control`, the newest last."""
         self.changed: set[int] = set()
         """The starts of buckets that have changed since they were saved."""
 
@@ -72,7 +72,7 @@ class Recent:
     def add(self, update: Update, declared: Iterable[str]) -> None:
         """Count what a reading has found."""
         oldest_s = update.until_ns // 10**9 - KEPT_S
-        self.marks.extend(record for record in update.control if record.topic != STATUS_TOPIC)
+        self.marks.extend(record for record in update.control if _is_mark(record))
         for time_ns, result in update.unasked:
             start_s = time_ns // STEP_NS * STEP_S
             if start_s >= oldest_s:
@@ -100,6 +100,11 @@ class Recent:
             bucket = self._buckets[start_s] = Bucket(start_s, latency=[0] * (len(LATENCY_MS) + 1))
         self.changed.add(start_s)
         return bucket
+
+
+def _is_mark(record: ControlRecord) -> bool:
+    """Return whether it is an event; that of an edit follows when the edit takes effect."""
+    return record.topic in EVENT_TOPICS and record.fields.get("kind") != "file_edited"
 
 
 def _add_to(bucket: Bucket, joined: Joined, declared: set[str]) -> None:

@@ -6,9 +6,14 @@ import msgspec
 import orjson
 import pytest
 from made_log import MadeLog, make_requests, make_score
-from made_page import COUNT, HOSTILE, page_of, write_settings
+from made_page import COUNT, HOSTILE, QUOTED, page_of, write_settings
 
 import rdv
+
+
+def quoting(action):
+    answer = {"score": 0.5, "action": action, "note": f"card {QUOTED}"}
+    return msgspec.Raw(orjson.dumps(answer))
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +32,16 @@ def made(tmp_path_factory):
     plain = seven.message
     seven.message = lambda: msgspec.structs.replace(plain(), data=msgspec.Raw(orjson.dumps(data)))
     requests[8].reports = []
+    eleven = requests[11]  # its key and all answers quote what is hidden
+    eleven.key = QUOTED
+    eleven.reports = [
+        (2.0, make_score(eleven.id, "gbm", result=quoting("hold"))),
+        (3.0, make_score(eleven.id, "logit", result=quoting("pass"))),
+        (4.0, make_score(eleven.id, "rules", error=f"KeyError: {QUOTED}")),
+    ]
+    message = eleven.message
+    hidden = msgspec.Raw(orjson.dumps({"n": 11, "card": QUOTED}))
+    eleven.message = lambda: msgspec.structs.replace(message(), data=hidden)
     log = MadeLog(requests)
     log.write(directory)
     write_settings(directory)

@@ -83,6 +83,17 @@ def test_hosts_and_origins_as_at_the_proxy(client, headers, status, path):
         assert answer.json()["error"]["code"]
 
 
+def test_pages_that_may_ask_for_decisions_may_not_read_them(console, monkeypatch):
+    shop = "https://shop.example"
+    opened = console.decision.replace(http=Http(origins=[shop]))
+    monkeypatch.setattr(console, "_decision", opened)
+    client = AsgiClient(make_app(console), base_url="http://127.0.0.1:8180")
+    for path in ("/metrics", "/decisions"):
+        answer = client.get(path, headers={"Origin": shop})
+        assert answer.status_code == 403
+        assert "access-control-allow-origin" not in answer.headers
+
+
 def test_an_open_console_needs_names(console, monkeypatch):
     with pytest.raises(InvalidDecision, match=r"http\.hosts"):
         make_app(console, "0.0.0.0")

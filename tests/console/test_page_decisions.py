@@ -7,12 +7,12 @@ import re
 
 import msgspec
 import pytest
-from made_page import COUNT, HOSTILE, page_of, write_settings
+from made_page import COUNT, HOSTILE, QUOTED, page_of, write_settings
 
 import rdv
 from rdv.analysis.explain.facts import Shown, explain_facts
 from rdv.console.page.assets import asset
-from rdv.console.page.hidden import HIDDEN, Hider
+from rdv.console.page.hidden import HIDDEN, Hider, without_quotes
 from rdv.console.page.parts import when
 from rdv.console.page.shell import VIEWS
 
@@ -67,6 +67,8 @@ def action(raw):
 def test_from_a_time_on_requests_come_in_order(page, log):
     at = when(log.requests[60].wall_ns).removesuffix(" UTC").replace(" ", "T") + "Z"
     assert listed(page, f"?at={at}") == [one.id for one in log.requests[60:110]]
+    apart = listed(page, f"?at={at}&disagree=1&challenger=rules")
+    assert set(apart) & {one.id for one in log.requests[60:]}
     assert "No request was recorded" in page.get("/decisions?at=2020-01-01").text
     wrong = page.get("/decisions?at=whenever")
     assert wrong.status_code == 400
@@ -119,6 +121,39 @@ def test_hidden_fields_are_nowhere(page, log):
     assert "4111-1111" not in page.get("/decisions?q=4111-1111").text.replace(
         'value="4111-1111"', ""
     )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/models",
+        "/decisions/{}",
+        "/decisions?before=100",
+        "/decisions?disagree=1&challenger=logit",
+        "/records?stream=input&text={}",
+        "/records?stream=scores&text={}",
+        "/records?stream=results&text={}",
+    ],
+)
+def test_answers_errors_and_keys_do_not_quote_what_is_hidden(page, log, path):
+    id_ = log.requests[11].id
+    text = page.get(path.format(id_)).text.replace(f'value="{id_}"', "")
+    assert id_ in text
+    assert QUOTED not in text
+    assert HIDDEN in text
+
+
+@pytest.mark.parametrize("stream", ["input", "scores", "results"])
+def test_what_is_hidden_cannot_be_searched_for(page, log, stream):
+    assert listed(page, f"?q={QUOTED}") == []
+    found = page.get("/records", params={"stream": stream, "text": QUOTED[:6]}).text
+    assert "No record was found" in found
+
+
+@pytest.mark.parametrize(("text", "seen"), [("7", HIDDEN), ("at 7", "at 7"), ("", "")])
+def test_a_short_hidden_value_is_not_shown_as_a_whole_text(text, seen):
+    quoted = Hider(["card"]).quoted(b'{"card":[7,""]}')
+    assert without_quotes(text, quoted) == seen
 
 
 @pytest.mark.parametrize(

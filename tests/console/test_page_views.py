@@ -14,12 +14,14 @@ from made_page import SETTINGS, console_of, page_of, write_settings
 
 import rdv
 from rdv.analysis.charts.markup import Markup
+from rdv.console.console import Console
+from rdv.console.page.errors import Busy
 from rdv.console.page.latest import read_last
 from rdv.console.page.respond import Threads
 from rdv.console.page.shell import VIEWS
 from rdv.console.page.streams import Broadcast, EventStream, Streams, as_event
 from rdv.console.page.views.models import _models, agreement, worth_labelling
-from rdv.console.page.views.now import now_report
+from rdv.console.page.views.now import Hour, _rules, now_report
 from rdv.console.page.views.race import Race, race_part
 from rdv.decision import load_decision
 from rdv.stream import open_stream
@@ -58,10 +60,17 @@ def told(tmp_path):
         "about": "gbm-0",
         "message": "gbm ended: KeyError 'amount' <b>",
     }
+    promoted = {"kind": "promoted", "model": "logit", "message": "logit leads", "by": "rdv promote"}
     clock = FakeClock(log.requests[-1].wall_ns)
     path = str(tmp_path / "control")
     with open_stream(path, clock=clock) as stream, stream.producer() as producer:
         producer.send("events", orjson.dumps(event) + b"\n")
+        stream.make_topic("commands")
+        for number, one in enumerate((promoted, {"kind": "file_edited"})):
+            clock.move_to(log.requests[-1].wall_ns + 10**9 + number)
+            producer.send("commands", orjson.dumps(one) + b"\n")
+        clock.move_to(log.requests[-1].wall_ns + 2 * 10**9)
+        producer.send("events", orjson.dumps({"kind": "schedule_changed"}) + b"\n")
     clock.move_to(log.requests[-1].wall_ns + 30 * 10**9)
     console = console_of(tmp_path, clock)
     return log, console
@@ -86,6 +95,55 @@ def test_now_says_who_fails_and_why(told):
     assert "gbm" in text
     assert re.search(r"(gbm|logit|rules) (failed on|was behind on|said nothing on)", text)
     assert "KeyError &#x27;amount&#x27; &lt;b&gt;" in text
+
+
+def test_now_has_promotions(told):
+    _, console = told
+    end_s = console.recent.buckets[-1].start_s + 5
+    text = str(now_report(console, end_s).inner())
+    assert "logit leads" in text
+    assert "rdv promote" in text
+    assert "file edited" not in text
+    rules = _rules(Hour(console, end_s), 0, 2**40)
+    assert "logit promoted" in [rule.name for rule in rules]
+
+
+def test_what_happened_is_known_after_a_restart(told):
+    _, console = told
+    marks = list(console.recent.marks)
+    assert len(marks) == 3
+    for _ in range(2):
+        saving = Console(
+            console.directory, lambda: console.decision, saves=True, clock=console._clock
+        )
+        while saving.turn():
+            pass
+        saving.close()
+        assert list(saving.recent.marks) == marks
+
+
+def test_a_log_that_cannot_be_read_is_said_until_it_can_be_read(told, monkeypatch):
+    _, console = told
+    now_s, version = console.recent.buckets[-1].start_s + 5, console.version
+
+    def fail():
+        raise Busy
+
+    with monkeypatch.context() as patch:
+        patch.setattr(console.follower, "read", fail)
+        console.turn()
+    assert console.version > version
+    assert "The console cannot read the log: too many" in now_report(console, now_s).inner()
+    console.turn()
+    assert "cannot read the log" not in now_report(console, now_s).inner()
+
+
+def test_records_of_the_future_hold_nothing_up(told):
+    _, console = told
+    now_s = console.recent.buckets[-1].start_s + 5
+    before = now_report(console, now_s).inner()
+    console.recent._bucket(2 * now_s)
+    assert now_report(console, now_s).inner() == before
 
 
 def test_now_says_that_nothing_happens(told):
@@ -154,7 +212,9 @@ def writable(tmp_path):
 def test_an_outcome_is_told_where_that_is_allowed(writable, page):
     directory, client, log = writable
     id_ = log.requests[1].id
-    assert 'action="/outcomes"' in client.get("/models").text
+    text = client.get("/models").text
+    assert 'action="/outcomes"' in text
+    assert '<input name="outcome"' in text, "no outcome of another request, which may be hidden"
     answer = client.post("/outcomes", data={"id": id_, "outcome": '"block"'})
     assert (answer.status_code, answer.headers["location"]) == (303, f"/decisions/{id_}")
     told = rdv.open(str(directory)).explain(id_).outcomes
@@ -214,6 +274,48 @@ def test_many_viewers_cost_one_computation():
     assert all(one[0] == found[0][0] for one in found)
     assert broadcast._task is None
     assert broadcast._viewers == 0
+
+
+def test_a_view_that_fails_is_tried_again_and_said_once(monkeypatch, caplog):
+    monkeypatch.setattr("rdv.console.page.streams.BUSY_S", 0.0)
+
+    class BusyFirst(Threads):
+        async def run(self, function):
+            if not asked:
+                asked.append(1)
+                raise Busy
+            return await super().run(function)
+
+    asked, made = [], []
+
+    def make():
+        made.append(1)
+        if len(made) < 4:
+            raise ZeroDivisionError
+        return Markup("well")
+
+    async def look():
+        broadcast = Broadcast(BusyFirst(), make, lambda: asyncio.sleep(0))
+        return await _first(broadcast.versions(), 2)
+
+    found = asyncio.run(look())
+    assert b"cannot be computed" in found[0]
+    assert found[1] == b"data: well\n\n"
+    assert [record.message for record in caplog.records] == ["a view cannot be computed"]
+
+
+def test_a_new_viewer_gets_no_old_version():
+    made = []
+
+    def make():
+        made.append(1)
+        return Markup(str(len(made)))
+
+    async def look():
+        broadcast = Broadcast(Threads(), make, asyncio.Event().wait)
+        return [await _first(broadcast.versions(), 1) for _ in range(2)]
+
+    assert asyncio.run(look()) == [[b"data: 1\n\n"], [b"data: 2\n\n"]]
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import tomllib
@@ -9,11 +10,14 @@ import tomllib
 import pytest
 from made_log import BEGIN_NS, FAST, QUORUM, MadeLog, make_requests, varied
 from made_page import SETTINGS, page_of, write_settings
+from starlette.requests import Request
 
 import rdv
 from rdv.analysis.charts import number, share
 from rdv.analysis.whatif.held import HeldRequests
-from rdv.console.page.latest import read_last
+from rdv.console.page.errors import FormIncomplete
+from rdv.console.page.forms import read_form
+from rdv.console.page.latest import Latest, read_last
 from rdv.console.page.parts import iso
 from rdv.decision import load_decision
 from rdv.rendezvous.schedule import schedule_from_object
@@ -176,6 +180,24 @@ def test_a_form_of_another_site_writes_nothing(writable, headers):
 def test_a_huge_form_is_refused(writable):
     _, page = writable
     assert page.post("/whatif/save", data={"name": "x" * 300_000}).status_code == 400
+
+
+def test_a_form_that_does_not_arrive_is_given_up(monkeypatch):
+    monkeypatch.setattr("rdv.console.page.forms.FORM_S", 0.01)
+
+    async def never():
+        await asyncio.Event().wait()
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, never)
+    assert isinstance(asyncio.run(read_form(request)), FormIncomplete)
+
+
+def test_two_people_may_look_at_two_incidents(directory, log):
+    latest = Latest(lambda: load_decision(str(directory)))
+    spans = [(log.requests[n].wall_ns, log.requests[n + 40].wall_ns) for n in (10, 60)]
+    first = [latest.between(*span) for span in spans]
+    assert [latest.between(*span).number for span in spans] == [one.number for one in first]
+    assert first[0].held is first[0].held
 
 
 def test_only_the_last_requests_are_held(directory):

@@ -21,6 +21,8 @@ with warnings.catch_warnings():  # it would rather have httpx2
 
 COUNT = 120
 HOSTILE = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+QUOTED = "4222-2222"
+"""A hidden value that answers, an error and a key quote."""
 SETTINGS = """
 schedule = "production"
 [console]

@@ -32,6 +32,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 WAIT_MS = 1000 * DEADLINE_S
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="module")
@@ -186,16 +187,18 @@ def test_a_step_is_dragged_and_the_figures_are_those_of_whatif(visit, served):
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     before = float(page.locator("#until_1").input_value())
-    page.mouse.move(x, y)
-    page.mouse.down()
-    for step in range(1, 11):
-        page.mouse.move(x - 28 * step, y)
     with page.expect_response(lambda answer: "full=1" in answer.url):
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for step in range(1, 11):
+            page.mouse.move(x - 28 * step, y)
         page.mouse.up()
     until_ms = float(page.locator("#until_1").input_value())
     assert 0 < until_ms < before
+    # On a slow machine that may have been the answer for an earlier place.
+    expect(page).to_have_url(re.compile(rf"until_1={until_ms:g}(&|$)"))
     expect(page.locator("#figures")).to_contain_text("Share answered by a model within the SLA")
-    assert f"until_1={until_ms:g}" in page.url
+    expect(page.locator("#figures-said")).to_have_text("The figures are up to date.")
     shown = page.locator("#figures dl div").all_inner_texts()
     figures = dict(one.replace("\N{NO-BREAK SPACE}", " ").split("\n", 1) for one in shown)
     source = page.content()
@@ -249,11 +252,17 @@ def test_a_schedule_is_saved_from_the_page(visit, served):
 
 def test_the_champion_is_killed_and_the_page_says_so_by_itself(visit, served):
     page = visit(viewport={"width": 1280, "height": 1200}).open("/")
-    expect(page.locator("[data-live-state]")).to_contain_text("live")
+    state = page.locator("[data-live-state]")
+    expect(state).to_have_text("live")
+    # What has the focus is not taken away; the newest version is shown when it has gone.
+    page.locator("#now [tabindex]").first.focus()
+    expect(state).to_have_text("paused while you are in it")
+    page.locator("a.brand").focus()
+    expect(state).to_have_text("live")
     os.kill(served.pid("gbm"), signal.SIGKILL)
-    expect(page.locator("#now")).to_contain_text("gbm", timeout=WAIT_MS)
-    expect(page.locator("#now table").last).to_contain_text("process ended", timeout=WAIT_MS)
-    expect(page.locator("#now table").last).to_contain_text("SIGKILL", timeout=WAIT_MS)
+    expect(page.locator("#now")).to_contain_text("gbm")
+    expect(page.locator("#now table").last).to_contain_text("process ended")
+    expect(page.locator("#now table").last).to_contain_text("SIGKILL")
 
 
 def test_the_race_moves_by_itself(visit):

@@ -8,7 +8,7 @@ from rdv.errors import InputFault, SystemFault
 class Busy(SystemFault):
     """Too many views are being computed, or too many people look."""
 
-    _text = "too many people look at this page just now"
+    _text = "too many people are using this page right now"
     _hint = "Try again in a few seconds."
 
 
@@ -35,6 +35,15 @@ class FormTooLarge(InputFault):
     bytes_max: int
 
     _text = "the form has more than {bytes_max} bytes"
+
+
+class FormIncomplete(InputFault):
+    """A form did not arrive as a whole in time."""
+
+    timeout_s: float
+
+    _text = "the form did not arrive within {timeout_s:g} s"
+    _hint = "Send it again."
 
 
 class StreamUnknown(InputFault):

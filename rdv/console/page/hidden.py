@@ -3,12 +3,13 @@
 A name hides every field of that name, however deep; a dotted name (`card.number`) hides the field
 where the path ends so. What is not JSON is not shown at all while fields are hidden, since it
 cannot be searched for them. Longer values of hidden fields are also removed from other texts about
-the same request, such as an error that quotes them.
+the same request, such as an answer or an error that quotes them; a text that equals a hidden value
+is not shown, however short it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ import orjson
 HIDDEN = "(hidden)"
 NOT_SHOWN = "(not shown: it is not JSON, and fields are hidden)"
 QUOTED_MIN = 4
-"""The least length of a hidden value that is removed from other texts."""
+"""The least length of a hidden value that is removed from within other texts."""
 _QUOTED_MAX = 1_000
 
 
@@ -29,19 +30,27 @@ class Hider:
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def json(self, raw: bytes) -> str:
-        """Return JSON as text, without the values of hidden fields; unchanged without any names."""
+    def json(self, raw: bytes, texts: Collection[str] = ()) -> str:
+        """Return JSON as text, without the values of hidden fields; unchanged without any names.
+
+        `texts` are outermost fields that may quote hidden values: they are hidden as well.
+        """
         if not self._names:
             return raw.decode(errors="replace")
         try:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError:
             return NOT_SHOWN
+        if isinstance(value, dict):
+            value |= {name: HIDDEN for name in texts if value.get(name)}
         # Always encoded anew: a repeated name would hide a field from this reader only.
         return orjson.dumps(self._without(value, ())).decode()
 
     def quoted(self, *raws: bytes) -> tuple[str, ...]:
-        """Return the hidden values as they may be quoted in other texts, the longest first."""
+        """Return the hidden values as they may be quoted in other texts, the longest first.
+
+        Short ones are among them, for `without_quotes` to compare with whole texts.
+        """
         found: set[str] = set()
         for raw in raws if self._names else ():
             try:
@@ -52,7 +61,7 @@ class Hider:
                 found.update(_texts(hidden))
                 if len(found) > _QUOTED_MAX:
                     break
-        return tuple(sorted((t for t in found if len(t) >= QUOTED_MIN), key=len, reverse=True))
+        return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     def _hides(self, path: tuple[str, ...]) -> bool:
         return any(path[-len(name) :] == name for name in self._names)
@@ -82,8 +91,11 @@ class Hider:
 
 def without_quotes(text: str, quoted: Sequence[str]) -> str:
     """Return the text without values that are hidden."""
+    if text in quoted:
+        return HIDDEN
     for value in quoted:
-        text = text.replace(value, HIDDEN)
+        if len(value) >= QUOTED_MIN:
+            text = text.replace(value, HIDDEN)
     return text
 
 

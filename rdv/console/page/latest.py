@@ -6,8 +6,10 @@ and have become old. Memory is bounded by the number of requests and by their by
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +26,7 @@ from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
 from rdv.analysis.dataset.source import Source, sources
 from rdv.analysis.errors import NothingRecorded
 from rdv.analysis.measure import Measure, choose_measure
+from rdv.analysis.whatif.held import HeldRequests
 from rdv.decision import Decision
 from rdv.decision.decision import read_schedules as read_files
 from rdv.rendezvous.topology import INPUT, RESULTS, SCORES
@@ -35,6 +38,8 @@ FRESH_S = 5.0
 """How long they are used before they are read again, in seconds, if that was quick."""
 BUSY_SHARE = 0.1
 """The share of the time that reading may take while people look."""
+SPANS_MAX = 2
+"""How many spans of time are kept, for people who look at different incidents."""
 SETTLING_MS = 500
 """How long after its SLA a request has its result in the log, usually."""
 _MS_NS = 1_000_000
@@ -69,6 +74,11 @@ class LastRequests:
         with self.lock:
             return self.outcomes.of(self.joined, self.measure.extract)
 
+    @cached_property
+    def held(self) -> HeldRequests:
+        """What is needed to decide them by another schedule. Hold `lock`."""
+        return HeldRequests(self.joined, self.shelf, self.measure, self.outcomes)
+
 
 class Latest:
     """Reads the last requests when they are needed. Thread-safe; one thread reads at a time."""
@@ -78,8 +88,9 @@ class Latest:
         self._lock = threading.Lock()
         self._found: LastRequests | None = None
         self._until_s = 0.0
-        self._count = 0
-        self._span: tuple[tuple[int, int], LastRequests] | None = None
+        self._numbers = itertools.count(1)
+        self._spans_lock = threading.Lock()
+        self._spans: OrderedDict[tuple[int, int], LastRequests] = OrderedDict()
 
     def get(self, *, fresh: bool = True) -> LastRequests:
         """Return the last requests, read anew if they are old, and `fresh` ones are wanted.
@@ -94,8 +105,7 @@ class Latest:
             # The old columns are let go first, so that memory holds them once.
             self._found = None
             del found
-            self._count += 1
-            self._found = read_last(self._decision(), self._requests_max, self._count)
+            self._found = read_last(self._decision(), self._requests_max, next(self._numbers))
             took_s = time.monotonic() - begin_s
             self._until_s = time.monotonic() + max(FRESH_S, took_s / BUSY_SHARE)
             return self._found
@@ -103,17 +113,18 @@ class Latest:
     def between(self, since_ns: int, until_ns: int) -> LastRequests:
         """Return the requests of a span of time, such as an incident; of a long one the last ones.
 
-        The newest span that was asked for is kept. Raises NothingRecorded, and SystemFaults.
+        The spans that were asked for last are kept. Raises NothingRecorded, and SystemFaults.
         """
-        with self._lock:
-            if self._span is None or self._span[0] != (since_ns, until_ns):
-                self._span = None
-                self._count += 1
-                found = read_last(
-                    self._decision(), self._requests_max, self._count, (since_ns, until_ns)
+        span = since_ns, until_ns
+        with self._spans_lock:
+            if span not in self._spans:
+                while len(self._spans) >= SPANS_MAX:  # before reading, for the sake of memory
+                    self._spans.popitem(last=False)
+                self._spans[span] = read_last(
+                    self._decision(), self._requests_max, next(self._numbers), span
                 )
-                self._span = (since_ns, until_ns), found
-            return self._span[1]
+            self._spans.move_to_end(span)
+            return self._spans[span]
 
 
 def read_last(

@@ -20,7 +20,7 @@ from rdv.console.page.site import Site
 from rdv.console.page.streams import Broadcast, EventStream, Streams
 from rdv.console.page.views.decision import decision_view
 from rdv.console.page.views.decisions import Search, decisions_view
-from rdv.console.page.views.models import models_view, tell_outcome
+from rdv.console.page.views.models import KeptView, models_view, tell_outcome
 from rdv.console.page.views.now import now_part, now_report
 from rdv.console.page.views.race import Race, race_part, race_report
 from rdv.console.page.views.records import Wanted, records_view
@@ -34,7 +34,9 @@ class Pages:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._threads = Threads()
+        self._live_threads = Threads()  # views that read much do not hold these up
         self._tries = Tries()
+        self._models = KeptView()
         self._race = Race(site.console)
         self._streams = Streams()
         self._broadcasts: dict[str, Broadcast] = {}
@@ -64,7 +66,7 @@ class Pages:
         if self._streams.is_full:
             return HTMLResponse("too many viewers\n", 503, {**SECURITY, "Retry-After": "10"})
         if name not in self._broadcasts:
-            self._broadcasts[name] = Broadcast(self._threads, make, self._next_turn)
+            self._broadcasts[name] = Broadcast(self._live_threads, make, self._next_turn)
         return EventStream(self._streams, self._broadcasts[name].versions())
 
     async def _next_turn(self) -> None:
@@ -106,7 +108,8 @@ class Pages:
         return await self._view(request, "/whatif", "What if", make)
 
     async def models(self, request: Request) -> Response:
-        return await self._view(request, "/models", "Models", lambda: models_view(self.site))
+        make = lambda: models_view(self.site, self._models)  # noqa: E731
+        return await self._view(request, "/models", "Models", make)
 
     async def tell_outcome(self, request: Request) -> Response:
         form = await read_form(request)

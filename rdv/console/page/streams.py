@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from rdv.analysis.charts import Report
 from rdv.analysis.charts.markup import Markup
+from rdv.coded import coded
+from rdv.console.page.errors import Busy
 from rdv.console.page.respond import SECURITY, Threads, error_report
 from rdv.errors import RdvError
+
+log = logging.getLogger("rdv.console")
 
 STREAMS_MAX = 2_000
 """The maximum number of viewers of all views together."""
@@ -24,6 +30,8 @@ QUIET_S = 15.0
 SEND_S = 20.0
 """A viewer that has not taken a version after this time is dropped."""
 RETRY_MS = 3_000
+BUSY_S = 1.0
+"""After this time a view is tried again that found no thread."""
 UPDATES_A_SECOND = 250
 """With more viewers than this a view is updated less often, for the sake of the decision."""
 
@@ -66,6 +74,7 @@ class Broadcast:
         self._number = 0
         self._event = b""
         self._viewers = 0
+        self._is_broken = False
         self._task: asyncio.Task[None] | None = None
 
     async def versions(self) -> AsyncGenerator[bytes]:
@@ -90,10 +99,15 @@ class Broadcast:
             if not self._viewers and self._task is not None:
                 self._task.cancel()
                 self._task = None
+                self._event, self._number = b"", 0  # the next viewer gets no old version
 
     async def _compute(self) -> None:
         while True:
-            event = as_event(await self._threads.run(self._made))
+            try:
+                event = as_event(await self._threads.run(self._made))
+            except Busy:
+                await asyncio.sleep(BUSY_S)
+                continue
             if event != self._event or not self._number:
                 async with self._changed:
                     self._event, self._number = event, self._number + 1
@@ -103,9 +117,19 @@ class Broadcast:
 
     def _made(self) -> Markup:
         try:
-            return self._make()
+            found = self._make()
         except RdvError as error:
             return error_report(error).summary()
+        except Exception:
+            # A bug: viewers are told, and the view is tried again after the next turn.
+            if not self._is_broken:
+                log.exception("a view cannot be computed", extra=coded("console_failed"))
+            self._is_broken = True
+            report = Report("")
+            report.verdict("This view cannot be computed: rdv serve's log has the cause.", "bad")
+            return report.summary()
+        self._is_broken = False
+        return found
 
 
 def as_event(text: str) -> bytes:

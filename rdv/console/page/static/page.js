@@ -1,4 +1,4 @@
-// Live regions, the schedule of "What if", and the player of "Rewind". No library, no foreign host.
+// Live regions, and the schedule of "What if". No library, no foreign host.
 "use strict";
 (() => {
   const $ = (selector, root) => (root || document).querySelector(selector);
@@ -7,7 +7,7 @@
   // Live regions: <div data-live="/race/events">; each event carries the region's new HTML.
   function live(region) {
     const state = $("[data-live-state]");
-    let source = null, retry = null;
+    let source = null, retry = null, waiting = null;
     const say = (text, on) => {
       if (!state) return;
       state.hidden = false;
@@ -18,12 +18,16 @@
     const open = () => {
       if (source || document.hidden) return;
       source = new EventSource(region.dataset.live);
-      source.onopen = () => say("live", true);
+      source.onopen = () => { if (waiting === null) say("live", true); };
       source.onmessage = (event) => {
-        if (region.contains(document.activeElement) && document.activeElement !== document.body) return;
-        const opened = all("details", region).map((one) => one.open);
-        region.innerHTML = event.data;
-        all("details", region).forEach((one, n) => { one.open = !!opened[n]; });
+        if (region.contains(document.activeElement)) {
+          waiting = event.data;
+          say("paused while you are in it", false);
+          return;
+        }
+        waiting = null;
+        show(event.data);
+        say("live", true);
       };
       source.onerror = () => {
         const ended = !source || source.readyState === EventSource.CLOSED;
@@ -31,6 +35,21 @@
         if (ended) { close(); retry = setTimeout(open, 5000); }
       };
     };
+    const show = (html) => {
+      const opened = all("details", region).map((one) => one.open);
+      region.innerHTML = html;
+      all("details", region).forEach((one, n) => { one.open = !!opened[n]; });
+    };
+    // A region that is updated would lose the focus: the newest version waits until it has gone.
+    region.addEventListener("focusout", (event) => {
+      if (waiting === null || region.contains(event.relatedTarget)) return;
+      setTimeout(() => {
+        if (waiting === null || region.contains(document.activeElement)) return;
+        show(waiting);
+        waiting = null;
+        if (source && source.readyState === EventSource.OPEN) say("live", true);
+      });
+    });
     const close = () => { if (source) source.close(); source = null; clearTimeout(retry); };
     document.addEventListener("visibilitychange", () => (document.hidden ? (close(), say("paused", false)) : open()));
     window.addEventListener("pagehide", close);
@@ -41,10 +60,11 @@
   // A form whose figures follow each change: one request at a time, the newest state wins.
   function follow(form) {
     const target = document.getElementById(form.dataset.follow);
-    let wanted = false, running = false, settle = null;
+    const said = document.getElementById(form.dataset.follow + "-said");
+    let wanted = null, running = false, settle = null;
     const query = () => new URLSearchParams(new FormData(form)).toString();
     const load = async (full) => {
-      if (running) { wanted = true; return; }
+      if (running) { wanted = { full: full || !!(wanted && wanted.full) }; return; }
       running = true;
       const text = query();
       try {
@@ -54,16 +74,19 @@
           const opened = all("details", target).map((one) => one.open);
           target.innerHTML = html;
           all("details", target).forEach((one, n) => { one.open = !!opened[n]; });
+          if (full && said) said.textContent = "The figures are up to date.";
           history.replaceState(null, "", form.getAttribute("action") + "?" + text);
         }
       } catch (error) {
         target.setAttribute("data-failed", String(error));
+        if (said) said.textContent = "The figures could not be computed. Try again.";
       } finally {
         running = false;
-        if (wanted) { wanted = false; load(false); }
+        if (wanted) { const next = wanted; wanted = null; load(next.full); }
       }
     };
     const changed = () => {
+      if (said) said.textContent = "";
       load(false);
       clearTimeout(settle);
       settle = setTimeout(() => load(true), 700);

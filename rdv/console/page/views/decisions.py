@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -30,6 +31,7 @@ from rdv.rendezvous.schedule import OTHERS
 SHOWN_MAX = 50
 MINUTE_NS = 60 * 10**9
 _KINDS = (("", "any"), ("preferred", "preferred"), ("fallback", "fallback"), ("default", "default"))
+_ID = re.compile(r"[0-9A-Fa-f-]{1,36}")
 Rows = npt.NDArray[np.int64]
 
 
@@ -76,11 +78,11 @@ def decisions_view(site: Site, search: Search) -> Found:
 
     Raises InvalidQuantity for a time that cannot be read, NothingRecorded.
     """
-    if search.text and (id_ := _named(site, search.text)):
-        return Elsewhere(parts.decision_path(id_))
     last = site.latest.get()
+    if search.text and (id_ := _named(site, last, search.text)):
+        return Elsewhere(parts.decision_path(id_))
     decision = last.decision
-    joined = last.joined if not search.at else _from_time(site, search.at)
+    joined = last.joined if not search.at else _from_time(site, last, search.at)
     report = Report("Decisions", _subtitle(last, search))
     champion = _champion(decision)
     others = _challengers(last, champion)
@@ -89,15 +91,21 @@ def decisions_view(site: Site, search: Search) -> Found:
         report.paragraphs(["No request was recorded in the hour from then on."])
         return report
     pair = _pair(search, champion, others) if search.is_disagreement else None
+    hider = site.hider(site.decision())
     rows = _found(joined, last, search, pair)
-    _add_rows(report, joined, rows, search, site.hider(site.decision()), pair)
+    if search.text and hider:
+        rows = _with_seen_key(joined, rows, hider)
+    _add_rows(report, joined, rows, search, hider, pair)
     return report
 
 
-def _named(site: Site, text: str) -> str:
+def _named(site: Site, last: LastRequests, text: str) -> str:
     """Return the whole id if the text is, begins or ends exactly one; empty if it does not."""
-    if len(text) < DIGITS_MIN or any(char.isspace() for char in text):
+    if len(text) < DIGITS_MIN or not _ID.fullmatch(text):
         return ""
+    if (last.joined.ids == text.encode()).any():
+        return text
+    # The whole log is read: only for what looks like an id.
     with site.recorded() as recorded:
         try:
             return find_request(recorded, text).request.id
@@ -105,12 +113,15 @@ def _named(site: Site, text: str) -> str:
             return ""
 
 
-def _from_time(site: Site, at: str) -> Joined | None:
+def _from_time(site: Site, last: LastRequests, at: str) -> Joined | None:
     """Return the first requests from a time on; None if there is none in the hour after it."""
     since_ns = bound_of(at, site.now_ns()).time_ns
-    with site.recorded() as recorded:
+    with site.recorded() as recorded, last.lock:
         for span_ns in (MINUTE_NS, 60 * MINUTE_NS):
-            join = Join(recorded, since_ns, since_ns + span_ns, requests_max=10 * SHOWN_MAX)
+            join = Join(
+                recorded, since_ns, since_ns + span_ns, requests_max=10 * SHOWN_MAX,
+                extract=last.measure.extract,
+            )  # fmt: skip
             try:
                 return next(iter(join), None)
             except NothingRecorded:
@@ -181,6 +192,17 @@ def _found(
     return rows if search.at else rows[::-1]
 
 
+def _with_seen_key(joined: Joined, rows: Rows, hider: Hider) -> Rows:
+    """Return the requests whose key is shown: what is hidden cannot be searched for either."""
+    return np.array([row for row in rows.tolist() if _is_key_seen(joined, row, hider)], np.int64)
+
+
+def _is_key_seen(joined: Joined, row: int, hider: Hider) -> bool:
+    request = joined.request(row)
+    key = request.key or ""
+    return without_quotes(key, hider.quoted(bytes(request.data))) == key
+
+
 def _apart(
     joined: Joined, last: LastRequests, found: npt.NDArray[np.bool_], pair: tuple[str, str]
 ) -> Rows:
@@ -205,7 +227,7 @@ def _add_rows(
     start = int(search.before or 0)
     shown = rows[start : start + SHOWN_MAX].tolist()
     if not shown:
-        report.paragraphs(["Nothing is found. Other words, or another kind, may find something."])
+        report.paragraphs(["Nothing was found. Try other words or another kind."])
         return
     columns = ["time (UTC)", "id", "key", "kind", "model", "waited (ms)"]
     columns += list(pair) if pair else ["answer"]
@@ -228,9 +250,9 @@ def _cells(joined: Joined, row: int, hider: Hider, pair: tuple[str, str] | None)
     quoted = hider.quoted(bytes(request.data))
     answers: list[object] = []
     if pair:
-        answers = [_said(joined, name, row, hider) for name in pair]
+        answers = [_said(joined, name, row, hider, quoted) for name in pair]
     else:
-        answers = [parts.cut_cell(hider.json(bytes(answer.result)), 60) if answer else None]
+        answers = [_answer(bytes(answer.result), hider, quoted) if answer else None]
     return [
         parts.clock_time(int(joined.append_ns[row])),
         parts.decision_link(joined.id(row)),
@@ -243,8 +265,14 @@ def _cells(joined: Joined, row: int, hider: Hider, pair: tuple[str, str] | None)
     ]
 
 
-def _said(joined: Joined, model: str, row: int, hider: Hider) -> Markup | None:
+def _answer(raw: bytes, hider: Hider, quoted: Sequence[str]) -> Markup:
+    return parts.cut_cell(without_quotes(hider.json(raw), quoted), 60)
+
+
+def _said(
+    joined: Joined, model: str, row: int, hider: Hider, quoted: Sequence[str]
+) -> Markup | None:
     score = joined.score(joined.models.index(model), row)
     if score is None or isinstance(score.result, msgspec.UnsetType):
         return None
-    return parts.cut_cell(hider.json(bytes(score.result)), 60)
+    return _answer(bytes(score.result), hider, quoted)

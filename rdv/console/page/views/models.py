@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,10 @@ from rdv.analysis.statistics.drift.distances import Bins, Psi, psi
 from rdv.api.opened import open as open_decision
 from rdv.console.page import parts
 from rdv.console.page.errors import OutcomeUnusable, WritingOff
+from rdv.console.page.hidden import Hider, without_quotes
 from rdv.console.page.latest import LastRequests
 from rdv.console.page.site import Site
+from rdv.decision.console import Console
 from rdv.decision.schedules import read_schedule
 from rdv.errors import RdvError
 from rdv.payload import UnusableJson, read_recorded
@@ -52,10 +55,24 @@ class _Model:
     """Of its answers."""
 
 
-def models_view(site: Site) -> Report:
+class KeptView:
+    """The view of the newest reading of the log, computed once for all viewers. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.found: tuple[int, Console, Report] | None = None
+
+
+def models_view(site: Site, kept: KeptView) -> Report:
     """Return the view. Raises NothingRecorded."""
-    last = site.latest.get()
-    decision = site.decision()
+    last, settings = site.latest.get(), site.decision().console
+    with kept.lock:
+        if kept.found is None or kept.found[:2] != (last.number, settings):
+            kept.found = last.number, settings, _report(site, last, settings)
+        return kept.found[2]
+
+
+def _report(site: Site, last: LastRequests, settings: Console) -> Report:
     report = Report("Models", f"By the last {len(last):,} requests, {parts.span_of(last)}")
     with last.lock:
         models = _models(last)
@@ -69,7 +86,7 @@ def models_view(site: Site) -> Report:
         report.table(*_agreement(last, models), "Agreement")
         report.table(*_versions(last, models), "Versions")
         report.heading("Most worth labelling")
-        _add_queue(report, last, models, site, can_write=decision.console.allow_writes)
+        _add_queue(report, last, models, settings)
     report.heading("Go on from here")
     names = [one.name for one in models][:2]
     lines = [f"rdv compare {site.folder} {' '.join(names)}"] if len(names) > 1 else []
@@ -246,21 +263,27 @@ def _versions(last: LastRequests, models: Sequence[_Model]) -> tuple[list[str], 
 
 
 def _add_queue(
-    report: Report, last: LastRequests, models: Sequence[_Model], site: Site, *, can_write: bool
+    report: Report, last: LastRequests, models: Sequence[_Model], settings: Console
 ) -> None:
+    can_write = settings.allow_writes
     rows = worth_labelling(last, models)
     if not len(rows):
         report.paragraphs(["No request without an outcome divides the models."])
         return
-    joined, hider = last.joined, site.hider(last.decision)
-    known = _known_outcomes(last) if can_write else []
+    joined, hider = last.joined, Hider(settings.hidden_fields)
+    # Outcomes of other requests may have what is hidden: they are typed then.
+    known = _known_outcomes(last) if can_write and not hider else []
     cells: list[list[object]] = []
     for row in rows.tolist():
         request = joined.request(row)
-        said = " · ".join(f"{one.name} {_said(joined, one.name, row)}" for one in models)
+        data = bytes(request.data)
+        quoted = hider.quoted(data)
+        said = " · ".join(
+            f"{one.name} {_said(joined, one.name, row, hider, quoted)}" for one in models
+        )
         line: list[object] = [
             parts.decision_link(joined.id(row)),
-            parts.cut_cell(hider.json(bytes(request.data)), 120),
+            parts.cut_cell(hider.json(data), 120),
             parts.cut_cell(said, 160),
         ]
         if can_write:
@@ -298,11 +321,11 @@ def worth_labelling(last: LastRequests, models: Sequence[_Model]) -> npt.NDArray
     return rows[order[np.sort(first)]][:QUEUE]
 
 
-def _said(joined: Joined, model: str, row: int) -> str:
+def _said(joined: Joined, model: str, row: int, hider: Hider, quoted: Sequence[str]) -> str:
     score = joined.score(joined.models.index(model), row)
     if score is None or isinstance(score.result, msgspec.UnsetType):
         return "–"
-    return parts.short(bytes(score.result).decode(errors="replace"), 60)
+    return parts.short(without_quotes(hider.json(bytes(score.result)), quoted), 60)
 
 
 def _known_outcomes(last: LastRequests) -> list[str]:

@@ -17,7 +17,7 @@ from rdv.console.console import Console
 from rdv.console.page import parts
 from rdv.console.recent import STEP_S, Bucket, latency_quantile_ms
 from rdv.live import ControlRecord
-from rdv.rendezvous.topology import EVENTS_TOPIC
+from rdv.rendezvous.topology import COMMANDS_TOPIC, EVENTS_TOPIC
 
 HOUR_S = 3_600
 MINUTE_S = 60
@@ -42,6 +42,10 @@ _WORDS = {
     "silent": "said nothing on",
     "unavailable": "could not be reached for",
 }
+_HEADS = (
+    "Behind: the model refused, since it had too much to do to answer in time. Expired: it got the "
+    "request after the deadline. Silent: nothing came from it."
+)
 _KIND_PALETTE = tuple(
     ANSWER_KINDS[KIND_COLOURS.index(n)] if n in KIND_COLOURS else f" {n}" for n in range(7)
 )
@@ -55,15 +59,18 @@ class Hour:
 
     def __init__(self, console: Console, now_s: float) -> None:
         with console.lock:
-            self.buckets = [one for one in console.recent.buckets if one.start_s >= now_s - HOUR_S]
-            self.marks = [one for one in console.recent.marks if one.topic == EVENTS_TOPIC]
+            # A clock that was wrong leaves buckets in the future: no chart reaches that far.
+            first_s, last_s = now_s - HOUR_S, now_s + MINUTE_S
+            buckets = console.recent.buckets
+            self.buckets = [one for one in buckets if first_s <= one.start_s <= last_s]
+            self.marks = list(console.recent.marks)
             self.lag_s = console.lag_s
             self.problem = console.problem
             live = console.totals.live
         self.now_s = now_s
         self.live = live
-        last_s = self.buckets[-1].start_s if self.buckets else 0
-        self.minute = [one for one in self.buckets if one.start_s > last_s - MINUTE_S]
+        newest_s = self.buckets[-1].start_s if self.buckets else 0
+        self.minute = [one for one in self.buckets if one.start_s > newest_s - MINUTE_S]
 
     @property
     def is_quiet(self) -> bool:
@@ -210,21 +217,29 @@ def _quantile_or_nan(latency: list[int], level: float) -> float:
 
 
 def _rules(hour: Hour, first_s: int, last_s: int) -> list[Rule]:
-    """Return what happened as lines on the time axis, the newest of each moment."""
+    """Return what happened as lines on the time axis, the newest of each moment.
+
+    A promotion stays: the change of the schedule that it causes follows at once.
+    """
     found: dict[int, Rule] = {}
+    commanded: set[int] = set()
     for mark in hour.marks:
         words = _ON_CHARTS.get(str(mark.fields.get("kind", "")))
         at_s = mark.time_ns / 1e9
-        if words and first_s <= at_s <= last_s:
+        moment = int(at_s) // (4 * STEP_S)
+        is_kept = mark.topic == COMMANDS_TOPIC or moment not in commanded
+        if words and is_kept and first_s <= at_s <= last_s:
             about = str(mark.fields.get("model") or "")
             name = f"{about} {words}".strip()[:24]
-            found[int(at_s) // (4 * STEP_S)] = Rule(name, at_s)
+            found[moment] = Rule(name, at_s)
+            if mark.topic == COMMANDS_TOPIC:
+                commanded.add(moment)
     return list(found.values())[-MARKS_SHOWN:]
 
 
 def _troubles(console: Console, hour: Hour) -> list[str]:
     """Return what is wrong, in words, the most important first."""
-    found = [f"The console cannot follow: {hour.problem}."] if hour.problem else []
+    found = [f"The console {hour.problem}."] if hour.problem else []
     if hour.is_quiet:
         return found
     minute = hour.minute
@@ -263,7 +278,8 @@ def _last_words(model: str, hour: Hour) -> str:
     for mark in reversed(hour.marks):
         if mark.time_ns / 1e9 < hour.now_s - 5 * MINUTE_S:
             break
-        if mark.fields.get("model") == model or mark.fields.get("about") == model:
+        about = mark.fields.get("model"), mark.fields.get("about")
+        if mark.topic == EVENTS_TOPIC and model in about:
             return str(mark.fields.get("message", ""))
     return ""
 
@@ -297,6 +313,7 @@ def _add_models(report: Report, console: Console, hour: Hour) -> None:
     columns = ["model", "state", "gives the answer", "reports in time", "behind", "expired",
                "errors", "silent"]  # fmt: skip
     report.table(columns, rows, "Models in the last minute")
+    report.paragraphs([_HEADS])
 
 
 def _add_events(report: Report, hour: Hour) -> None:

@@ -25,6 +25,14 @@ LOOKED_MAX = 20_000
 """How many of the last records are searched for a text."""
 VALUE_MAX = 400
 PARTITIONS_SHOWN = 200
+TEXTS = {
+    "input": ("key", "invalid", "x_request_id", "idempotency"),
+    "scores": ("result", "error", "detail"),
+    "results": ("result", "reason"),
+    "control": ("message", "last_line"),
+}
+"""By stream, the fields that may quote the data of requests. They are not shown while fields are
+hidden: the request that would tell what they quote is in another stream."""
 _KB = 1_000
 _DAY_MS = 86_400_000
 
@@ -112,7 +120,7 @@ def _add_records(
     if rows:
         report.table(columns, rows, full=True)
     else:
-        report.paragraphs(["No record is found."])
+        report.paragraphs(["No record was found."])
     report.bullets(lost)
 
 
@@ -128,7 +136,7 @@ def _last(
     window = Window(count, until_ns=until_ns)
     found: list[tuple[Record, str]] = []
     for record in _read(stream, places, window, lost):
-        text = hider.json(record.value.strip())
+        text = hider.json(record.value.strip(), TEXTS.get(wanted.stream, ()))
         if wanted.text in text:
             found.append((record, text))
     return found[::-1][:SHOWN_MAX]

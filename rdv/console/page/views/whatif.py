@@ -22,7 +22,7 @@ from rdv.analysis.charts.lanes import Lanes
 from rdv.analysis.charts.markup import Markup, tag
 from rdv.analysis.dataset.joined import PREFERRED, RESULT, Joined
 from rdv.analysis.optimise.study import to_toml
-from rdv.analysis.whatif.held import HeldRequests, Tried
+from rdv.analysis.whatif.held import Tried
 from rdv.analysis.whatif.lanes import models_of, schedule_lanes
 from rdv.analysis.whatif.study import what_if_held
 from rdv.analysis.whatif.view import models_mix
@@ -123,7 +123,6 @@ class Tries:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, str, bool], Markup] = OrderedDict()
-        self._held: tuple[int, HeldRequests] | None = None
 
     def kept(self, key: tuple[int, str, bool]) -> Markup | None:
         with self._lock:
@@ -136,13 +135,6 @@ class Tries:
             self._kept[key] = found
             while len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
-
-    def held(self, last: LastRequests) -> HeldRequests:
-        """Return what is needed to decide these requests. Hold `last.lock`."""
-        if self._held is None or self._held[0] != last.number:
-            held = HeldRequests(last.joined, last.shelf, last.measure, last.outcomes)
-            self._held = last.number, held
-        return self._held[1]
 
 
 def whatif_view(site: Site, tries: Tries, query: QueryParams) -> Report:
@@ -160,6 +152,7 @@ def whatif_view(site: Site, tries: Tries, query: QueryParams) -> Report:
     report.heading("What it would have been")
     report.add(tag("div", figures(site, tries, last, wanted, full=False), id="figures",
                    class_="parts"))  # fmt: skip
+    report.add(tag("p", "", id="figures-said", class_="status", role="status"))
     return report
 
 
@@ -192,7 +185,7 @@ def figures(site: Site, tries: Tries, last: LastRequests, wanted: Wanted, *, ful
     found = tries.kept(key)
     if found is None:
         with last.lock:
-            tried = tries.held(last).try_schedule(wanted.schedule)
+            tried = last.held.try_schedule(wanted.schedule)
             found = _figures(last, tried)
             if full:
                 found = Markup(found + _intervals(last, wanted.schedule))
