@@ -235,7 +235,7 @@ def test_records_are_the_last_of_the_log(page, log):
     assert offsets == list(range(len(log.requests) - 1, len(log.requests) - 101, -1))
     found = page.get(f"/records?stream=results&text={log.requests[3].id}").text
     assert html.unescape(found).count(f'"id":"{log.requests[3].id}"') == 1
-    assert "No record is found" in page.get("/records?stream=results&until=2020-01-01").text
+    assert "No record was found" in page.get("/records?stream=results&until=2020-01-01").text
     assert page.get("/records?stream=nope").status_code == 400
     assert "on disk" in text
 
