@@ -86,7 +86,10 @@ def test_an_interrupt_of_rdv_ends_what_the_installer_has_started(builds, tmp_pat
 
 
 def test_a_process_that_leaves_the_group_and_writes_for_ever_holds_nothing_up():
-    script = "setsid sh -c 'echo $$ >&2; exec yes' & sleep 0.3; echo end >&2; exit 5"
+    script = (
+        "f=$(mktemp -u); mkfifo $f; setsid sh -c 'echo $$ >&2; echo > '$f'; exec yes' & "
+        "read x < $f; rm $f; echo end >&2; exit 5"
+    )
     ended = run_program(["sh", "-c", script], timeout_s=60)
     try:
         assert (ended.code, ended.by_us, ended.last_line("")) == (5, "", "end")

@@ -120,11 +120,12 @@ def served(collector, tmp_path):
         process.wait(DEADLINE_S)
 
 
-def exporter_of(directory: Path) -> int:
+def exporter_of(directory: Path) -> int | None:
+    """Return the pid of the exporter; None while none is ready."""
     command = [sys.executable, "-m", "rdv", "status", str(directory), "--json"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     rows = [row for row in json.loads(done.stdout)["processes"] if row["name"] == "traces"]
-    return next((row["pid"] for row in rows if row["state"] == "ready"), 0)
+    return next((row["pid"] for row in rows if row["state"] == "ready"), None)
 
 
 def in_log(directory: Path) -> dict[str, tuple]:
@@ -153,7 +154,7 @@ def in_traces(spans: dict[str, dict]) -> dict[str, tuple]:
 
 def test_what_a_collector_has_received_is_what_is_in_the_log(served, collector):
     directory, port = served
-    wait_until(lambda: exporter_of(directory), "the exporter is not there")
+    exporter = wait_until(lambda: exporter_of(directory), "the exporter is not there")
     parent = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "congo=1"}
     ids = []
     with Client(port) as client:
@@ -163,7 +164,7 @@ def test_what_a_collector_has_received_is_what_is_in_the_log(served, collector):
             assert status == 200
             ids.append(answer["id"])
             if number == 15:
-                os.kill(exporter_of(directory), signal.SIGKILL)
+                os.kill(exporter, signal.SIGKILL)
 
     def is_complete():
         return set(in_traces(collector.spans())) >= set(ids)
@@ -177,4 +178,5 @@ def test_what_a_collector_has_received_is_what_is_in_the_log(served, collector):
     traced = next(s for s in spans.values() if attributes(s).get("rdv.id") == ids[7])
     assert (traced["traceId"], traced["traceState"]) == (TRACE, "congo=1")
     root = next(s for s in spans.values() if s.get("parentSpanId") == SPAN)
-    assert attributes(root)["rdv.exported_as"] == {"values": [{"stringValue": "sampled"}]}
+    # A slow machine may have made it late besides.
+    assert {"stringValue": "sampled"} in attributes(root)["rdv.exported_as"]["values"]
