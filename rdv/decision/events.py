@@ -30,6 +30,8 @@ from rdv.system.command_line import command_line
 EVENT_TOPICS = (EVENTS_TOPIC, COMMANDS_TOPIC)
 TEXT_CHARS_MAX = 500
 """How long `last_line` may be, in characters."""
+APPEND_NS = 10 * 10**9
+"""How long after its time an event is recorded at most, in ns, on a busy machine."""
 _POLL_RECORDS = 500
 _HASH_CHARS = 12
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,7 +103,17 @@ def encode_event(event: Event) -> bytes:
     """Return the record of an event, one line of JSON."""
     if not event.code:
         event = msgspec.structs.replace(event, code=event.kind)
-    return msgspec.json.encode(event) + b"\n"
+    try:
+        return msgspec.json.encode(event) + b"\n"
+    except UnicodeEncodeError:  # names of files and command lines need not be UTF-8
+        fields = msgspec.structs.asdict(event)
+        texts = {name: sound(value) for name, value in fields.items() if isinstance(value, str)}
+        return msgspec.json.encode(msgspec.structs.replace(event, **texts)) + b"\n"
+
+
+def sound(text: str) -> str:
+    """Return text that UTF-8 can hold; bytes that are not UTF-8 are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 _decode = msgspec.json.Decoder(_Read).decode
@@ -159,20 +171,33 @@ class EventReader:
         self._consumer: Consumer | None = None
 
     def past(self) -> Iterator[Event]:
-        """Yield the events up to now by the time of their records; `next` continues after them."""
+        """Yield the events up to now in the order of their times; `next` continues after them.
+
+        An event is recorded a moment after its time, and each topic has a writer of its own: so
+        events are held back until what was recorded APPEND_NS later has been read.
+        """
         topics = [topic for topic in EVENT_TOPICS if topic in self._stream.topics()]
         ends = {topic: self._stream.end(topic) for topic in topics}
         merged = heapq.merge(
             *(self._read(topic, end) for topic, end in ends.items()),
             key=lambda record: record.timestamp_ns,
         )
-        for record in merged:
-            if (event := read_event(record)) is not None:
-                yield event
+        held: list[tuple[int, int, Event]] = []
+        for number, record in enumerate(merged):
+            if (event := read_event(record)) is None:
+                continue
+            heapq.heappush(held, (event.time_ns, number, event))
+            while held[0][0] < record.timestamp_ns - APPEND_NS:
+                yield heapq.heappop(held)[-1]
+        while held:
+            yield heapq.heappop(held)[-1]
         self._follow(ends)
 
     def next(self, timeout_s: float = 0.0) -> list[Event]:
-        """Return the events since the last call, or since `past`; wait for the first of them."""
+        """Return the events since the last call, or since `past`; wait for the first of them.
+
+        They are in the order in which they were recorded.
+        """
         if self._consumer is None:
             self._follow({})
         assert self._consumer is not None

@@ -7,9 +7,10 @@ import contextlib
 import logging
 import os
 import random
+import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 import msgspec
@@ -31,6 +32,8 @@ RETRY_S, RETRY_MAX_S = 1.0, 60.0
 _AGAIN = frozenset((408, 425, 429))
 """The statuses besides 5xx after which a call is repeated."""
 
+_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
 
 class _NotTaken(Exception):
     """A call has failed; `is_final` if another one would fail in the same way."""
@@ -48,10 +51,17 @@ class Delivery:
     """
 
     def __init__(
-        self, decision: Decision, name: str, webhook: Webhook, environ: Mapping[str, str]
+        self,
+        decision: Decision,
+        name: str,
+        webhook: Webhook,
+        environ: Mapping[str, str],
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`failed` is called from the thread when it ends by an error that nothing handles."""
         self._decision, self._name, self._webhook = decision, name, webhook
         self._environ = environ
+        self._failed = failed
         self._path = decision.path(RUN_DIRECTORY, "notify", f"{name}.json")
         self._positions = _read_positions(self._path)
         self._stopping = threading.Event()
@@ -66,9 +76,20 @@ class Delivery:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        try:
+            self._send()
+        except BaseException:  # a bug, which the hook of threads shows
+            self._failed()
+            raise
+
+    def _send(self) -> None:
+        """Send events until `stop`; none with settings that cannot be used."""
         url = self._webhook.url or self._environ.get(self._webhook.url_from, "").strip()
         missing = [name for name in self._webhook.env if not self._environ.get(name, "").strip()]
-        fault = f"environment variable {missing[0]} is not set" if missing else url_fault(url)
+        if missing:
+            fault = f"environment variable {missing[0]} is not set"
+        else:
+            fault = self._address_fault(url) or self._header_fault()
         if fault:
             self._warn(f"{fault}; nothing is sent until the next rdv serve")
             return
@@ -79,9 +100,27 @@ class Delivery:
                 self._warn(f"cannot read the events: {error.text()}")
                 self._stopping.wait(RETRY_MAX_S)
 
+    def _address_fault(self, url: str) -> str:
+        """Return what is wrong with the address, which may be a secret; empty if nothing is."""
+        fault = url_fault(url)
+        if fault and self._webhook.url_from:
+            return f"environment variable {self._webhook.url_from} {fault}"
+        return fault
+
+    def _header_fault(self) -> str:
+        """Return what is wrong with a header, without its value; empty if nothing is."""
+        for header, variable in self._webhook.headers_from.items():
+            if not _HEADER.fullmatch(header):
+                return f"headers_from: {header!r} is no name of a header"
+            value = self._environ[variable].strip()
+            if not (value.isascii() and value.isprintable()):
+                return f"environment variable {variable} has characters that no header may have"
+        return ""
+
     def _follow(self, url: str) -> None:
         """Send the events as they come. Raises the log's RdvErrors."""
-        since_ns = None if self._positions else time.time_ns() - self._webhook.age_max_ms * 10**6
+        # Of a topic without a saved position, as one that is new, only what is not too old.
+        since_ns = time.time_ns() - self._webhook.age_max_ms * 10**6
         with EventReader(self._decision.directory, since_ns, self._positions) as reader:
             while not self._stopping.is_set():
                 for event in reader.next(WAIT_S):
@@ -133,10 +172,12 @@ class Delivery:
                 status, after = answer.status_code, answer.headers.get("Retry-After", "")
         except TimeoutError:
             raise _NotTaken(f"no answer within {timeout_s:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.LocalProtocolError, httpx.InvalidURL, ValueError, TypeError):
+            # Their texts may show a secret: the address or the value of a header.
+            text = "it cannot be sent: the address or a header is not usable"
+            raise _NotTaken(text, is_final=True) from None
+        except (httpx.HTTPError, OSError) as error:
             raise _NotTaken(str(error) or type(error).__name__) from None
-        except (ValueError, TypeError) as error:  # a header that cannot be sent
-            raise _NotTaken(f"cannot be sent: {error}", is_final=True) from None
         if not 200 <= status < 300:  # noqa: PLR2004
             is_final = status < 500 and status not in _AGAIN  # noqa: PLR2004
             after_s = min(float(after), RETRY_MAX_S) if after.isascii() and after.isdigit() else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -60,7 +61,7 @@ class StatusWriter:
             **fields,
         }
         with self._mutex:
-            self._line = orjson.dumps(line) + b"\n"
+            self._line = _encoded(line)
             self._mutex.notify()
 
     def _run(self) -> None:
@@ -84,3 +85,11 @@ class StatusWriter:
         self._thread.join(LAST_WORD_S)
         if not self._thread.is_alive():
             self._producer.close()
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    """Return a line of JSON; "?" for what is not UTF-8 in a text, such as the name of a file."""
+    try:
+        return orjson.dumps(line) + b"\n"
+    except TypeError:
+        return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
