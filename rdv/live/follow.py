@@ -164,6 +164,8 @@ class Follower:
         }
         self._from_now = from_now and not state.input
         self._to_restore = {name: one for name, one in state.input.items() if one.open}
+        self._given: FollowState | None = state
+        """The state as long as nothing was read since; then None."""
 
     def read(self) -> Update:
         """Read what is new, and hand on the requests whose time is over.
@@ -178,6 +180,7 @@ class Follower:
         if self._from_now:
             self._skip()
         self._restore()
+        self._given = None
         bound_ns = self._bound_ns()
         until_ns = now_ns - SETTLE_NS if bound_ns is None else bound_ns
         news = _News()
@@ -204,17 +207,23 @@ class Follower:
         self._results.use(extract)
 
     def state(self) -> FollowState:
-        """Return the positions after the last reading: what to save with what was computed."""
+        """Return the positions after the last reading: what to save with what was computed.
+
+        Before the first one that is the state that was given.
+        """
+        if self._given is not None:
+            return self._given
         offsets: dict[str, list[npt.NDArray[np.int64]]] = {}
         for one in self._open:
             offsets.setdefault(one.part, []).append(one.chunk.offsets[one.rows])
         none = np.empty(0, np.int64)
         oldest_ns = min((int(one.chunk.times_ns[one.rows].min()) for one in self._open), default=0)
+        inputs = {
+            name: InputState.of(next_, np.concatenate([none, *offsets.get(name, ())]))
+            for name, next_ in self._input.at.items()
+        }
         return FollowState(
-            {
-                name: InputState.of(next_, np.concatenate([none, *offsets.get(name, ())]))
-                for name, next_ in self._input.at.items()
-            },
+            inputs | self._to_restore,
             {name: dict(feed.at) for name, feed in self._feeds.items()},
             {
                 name: self._again(self._feeds[name], oldest_ns - SKEW_NS if oldest_ns else None)
@@ -250,15 +259,15 @@ class Follower:
 
     def _restore(self) -> None:
         """Read again the requests that were open when the state was saved."""
-        saved, self._to_restore = self._to_restore, {}
         for part in self._input.parts:
-            one = saved.pop(name_of(part), None)
-            if one is None or one.next > part.end:
+            one = self._to_restore.get(name_of(part))
+            if one is None:
                 continue
-            offsets = one.open_offsets()
-            for chunk in part.chunks(one.first, one.next, self.notes):
-                self._add_requests(chunk, np.isin(chunk.offsets, offsets))
-        self._to_restore = saved  # partitions that are not there (yet)
+            if one.next <= part.end:
+                offsets = one.open_offsets()
+                for chunk in part.chunks(one.first, one.next, self.notes):
+                    self._add_requests(chunk, np.isin(chunk.offsets, offsets))
+            del self._to_restore[name_of(part)]  # those that are not there (yet) are kept
 
     def _bound_ns(self) -> int | None:
         """Return until which append time to read now; None: everything fits."""

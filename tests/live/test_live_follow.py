@@ -181,3 +181,25 @@ def test_a_saved_file_that_is_damaged_counts_as_none(tmp_path):
     assert load(path, FollowState) == FollowState({"p-1/0": InputState(3, 4)})
     Path(path).write_bytes(b'{"input": {"p-1')
     assert load(path, FollowState) is None
+
+
+def test_before_the_first_reading_the_state_is_the_one_that_was_given(tmp_path):
+    log = varied(60)
+    log.partitions = 2
+    growing, clock = Growing(tmp_path, log), FakeClock(BEGIN_NS + 100 * MS)
+    growing.write_until(BEGIN_NS + 100 * MS)
+    first = Follower(str(tmp_path), clock=clock)
+    first.read()
+    state = first.state()
+    assert first.open_count
+    assert any(one.open for one in state.input.values())
+    first.close()
+    unread = Follower(str(tmp_path), state, clock=clock)
+    assert unread.state() == state
+    unread.close()
+    # Where the partitions cannot be found now, the open requests are kept for later.
+    elsewhere = Follower(str(tmp_path / "elsewhere"), state, clock=clock)
+    elsewhere.read()
+    assert elsewhere.state().input == state.input
+    elsewhere.close()
+    growing.close()
