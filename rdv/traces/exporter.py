@@ -65,7 +65,7 @@ class Counts(msgspec.Struct):
     rejected: int = 0
     """Spans that the collector has not taken of a message that it has."""
     dropped: int = 0
-    """Spans that could not be sent within `lag_max_ms`, or were refused."""
+    """Spans that could not be sent within `lag_max_ms`, could not be made, or were refused."""
 
 
 class Saved(msgspec.Struct):
@@ -115,8 +115,7 @@ class Exporter:
         self._resource: dict[str, str] = {}
         self._follower: Follower | None = None
         self._state = FollowState()
-        """What was exported: from where a new follower begins. (Before its first reading, the one
-        that a follower itself returns lacks the requests that were open.)"""
+        """What was exported: from where a new follower begins."""
         self._decisions: Decisions | None = None
         self._reading: Reading | None = None
         self._extract: Extract | None = None
@@ -182,8 +181,8 @@ class Exporter:
     def _refresh(self) -> None:
         """Take over edits of the settings. Raises RdvErrors, and InvalidTraces."""
         now, before = self._decision_of(), self._decision
-        if before is not None and (now.traces, now.outcome, now.name) == (
-            before.traces, before.outcome, before.name,
+        if before is not None and (now.traces, now.outcome, now.name, _remote(now)) == (
+            before.traces, before.outcome, before.name, _remote(before),
         ) and self._sender is not None:  # fmt: skip
             return
         attributes = resource(now.name, self._environ)
@@ -191,7 +190,7 @@ class Exporter:
         if self._sender is not None:
             self._sender.close()
         self._sender, self._resource, self._decision = sender, attributes, now
-        self._decisions = Decisions(self._directory, now.name)
+        self._decisions = Decisions(self._directory, now.name, _remote(now))
         if before is None or now.outcome != before.outcome:
             self._reading = self._extract = None
 
@@ -239,9 +238,10 @@ class Exporter:
 
     def _export(self, update: Update) -> None:
         """Send all spans of a reading, or drop those that are too old. Raises Stopped."""
-        assert self._decisions is not None
+        decisions = self._decisions
+        assert decisions is not None
         batch = Batch([])
-        for spans in self._decisions.spans(update, self._settings, self._reading):
+        for spans in decisions.spans(update, self._settings, self._reading):
             batch.spans += spans
             batch.decisions += 1
             if len(batch.spans) >= BATCH_SPANS:
@@ -249,10 +249,18 @@ class Exporter:
                 batch = Batch([])
         if batch.spans:
             self._deliver(batch)
+        self.counts.dropped += decisions.failed
 
     def _deliver(self, batch: Batch) -> None:
         """Send a message until it is taken, refused or too old. Raises Stopped, RdvErrors."""
-        message, failures = encode(batch.spans, self._resource), 0
+        try:
+            message, failures = encode(batch.spans, self._resource), 0
+        except (ValueError, TypeError):
+            if len(batch.spans) > 1:
+                self._deliver_halves(batch)
+            else:
+                self._drop(batch, f"one cannot be encoded: {batch.spans[0].name}")
+            return
         newest_ns = max(span.end_ns for span in batch.spans)
         while True:
             if self._stopping.is_set():
@@ -306,6 +314,11 @@ class Exporter:
             text = "traces are not exported now: %s"
             log.warning(text, why, extra=coded("traces_not_exported"))
         self.trouble = why
+
+
+def _remote(decision: Decision) -> frozenset[str]:
+    """Return the models behind HTTP."""
+    return frozenset(name for name, model in decision.models.items() if model.http)
 
 
 def wait_s(failures: int, asked_s: float) -> float:

@@ -23,6 +23,7 @@ _HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200
 
 _KINDS = {
     "server": traces.Span.SPAN_KIND_SERVER,
+    "client": traces.Span.SPAN_KIND_CLIENT,
     "internal": traces.Span.SPAN_KIND_INTERNAL,
 }
 
@@ -35,7 +36,10 @@ class Accepted(NamedTuple):
 
 
 def encode(spans: Iterable[Span], resource: Mapping[str, str]) -> bytes:
-    """Return a request with these spans, of what has these attributes."""
+    """Return a request with these spans, of what has these attributes.
+
+    Raises ValueError, TypeError for what OTLP cannot hold, as a number of more than 64 bits.
+    """
     own = {
         "telemetry.sdk.name": "rdv",
         "telemetry.sdk.language": "python",
@@ -65,14 +69,14 @@ def read_response(body: bytes) -> Accepted:
 def _span(span: Span) -> Any:
     status = None
     if span.error is not None:
-        status = traces.Status(code=traces.Status.STATUS_CODE_ERROR, message=span.error)
+        status = traces.Status(code=traces.Status.STATUS_CODE_ERROR, message=_sound(span.error))
     return traces.Span(
         trace_id=bytes.fromhex(span.trace_id),
         span_id=bytes.fromhex(span.span_id),
         parent_span_id=bytes.fromhex(span.parent_id),
-        trace_state=span.tracestate,
+        trace_state=_sound(span.tracestate),
         flags=_SAMPLED | _HAS_IS_REMOTE | (_IS_REMOTE if span.has_remote_parent else 0),
-        name=span.name,
+        name=_sound(span.name),
         kind=_KINDS[span.kind],
         start_time_unix_nano=span.start_ns,
         end_time_unix_nano=span.end_ns,
@@ -84,13 +88,15 @@ def _span(span: Span) -> Any:
 
 def _event(event: Event) -> Any:
     return traces.Span.Event(
-        name=event.name, time_unix_nano=event.time_ns, attributes=_attributes(event.attributes)
+        name=_sound(event.name),
+        time_unix_nano=event.time_ns,
+        attributes=_attributes(event.attributes),
     )
 
 
 def _attributes(attributes: Attributes) -> Sequence[Any]:
     return [
-        common.KeyValue(key=key, value=_value(value))
+        common.KeyValue(key=_sound(key), value=_value(value))
         for key, value in attributes.items()
         if value is not None
     ]

@@ -28,6 +28,9 @@ TOO_LARGE = 413
 RESPONSE_BYTES_MAX = 1024 * 1024
 TEXT_CHARACTERS_MAX = 200
 
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
+"""ValueError: a name that is none (UnicodeError of IDNA), an address of a proxy that is none."""
+
 
 class Fate(Enum):
     """What became of a message."""
@@ -75,13 +78,13 @@ class Sender:
         is_kept = self._connection is not None
         try:
             return self._exchange(message, headers)
-        except (OSError, http.client.HTTPException) as error:
+        except _FAILURES as error:
             self.close()
             if not is_kept:
                 return self._failed(error)
         try:  # a kept connection may have been closed meanwhile
             return self._exchange(message, headers)
-        except (OSError, http.client.HTTPException) as error:
+        except _FAILURES as error:
             self.close()
             return self._failed(error)
 
@@ -89,6 +92,9 @@ class Sender:
         reason = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
+        elif isinstance(error, (ValueError, http.client.InvalidURL)):
+            # Its text may show the password of a proxy.
+            reason = "the host's name, or the address of the proxy, cannot be used"
         return Outcome(Fate.AGAIN, reason=f"{self._to.shown}: {reason}"[:TEXT_CHARACTERS_MAX])
 
     def _exchange(self, message: bytes, headers: dict[str, str]) -> Outcome:

@@ -97,7 +97,8 @@ def _url(endpoint: str, environ: Mapping[str, str]) -> str:
     except ValueError:
         is_address = False
     if not is_address or not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidTraces(name, f"{url!r} is not http://HOST:PORT or https://HOST:PORT")
+        # Not shown: a password may be in it, and the status would repeat it.
+        raise InvalidTraces(name, "it is not http://HOST:PORT or https://HOST:PORT")
     if name == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":  # used as it is
         return url if parts.path else parts._replace(path="/").geturl()
     if parts.path.endswith(PATH) and name == "traces.endpoint":
@@ -108,9 +109,10 @@ def _url(endpoint: str, environ: Mapping[str, str]) -> str:
 def _headers(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     name, text = otlp_variable(environ, "HEADERS")
     pairs = _pairs(name, text)
-    for header, value in pairs.items():
-        if not _HEADER.fullmatch(header):
-            raise InvalidTraces(name, f"{header!r} is no name of a header")
+    for number, (header, value) in enumerate(pairs.items(), start=1):
+        if not _HEADER.fullmatch(header):  # it may be a whole line, with a token
+            reason = f"the name of entry {number} has characters that no header's name may have"
+            raise InvalidTraces(name, reason)
         if not _VALUE.fullmatch(value):
             raise InvalidTraces(name, f"the value of {header} has characters that none may have")
     return tuple(pairs.items())

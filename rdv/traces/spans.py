@@ -1,10 +1,11 @@
 """The spans of one decision. Pure.
 
-The root is the request as the proxy served it, by OpenTelemetry's conventions for HTTP servers.
-Below it is a span for each model that reported: from when the request waited for it to when its
-report arrived. Those that came after the answer end after the root. The steps of the schedule are
-events of the root, and enrichers have a span as well. All times are the proxy's wall time plus what
-monotonic clocks have measured.
+The root is the request as the proxy served it, by OpenTelemetry's conventions for HTTP servers. It
+always has the name and the route of `POST /v1/decide`: the log does not say by which protocol a
+request came. Below it is a span for each model that reported, of the kind CLIENT if it is behind
+HTTP: from when the request waited for it to when its report arrived. Those that came after the
+answer end after the root. The steps of the schedule are events of the root, and enrichers have a
+span as well. All times are the proxy's wall time plus what monotonic clocks have measured.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ ENRICHER_ID = "\nenrich"
 """What the id of the enricher's span is made of: no model has such a name."""
 
 FAILED = ("error", "unavailable")
+NO_ANSWER = "no_answer"
+"""The `error.type` of a root without an answer."""
 NOT_ASKED = (None, "not sampled")
 
 _RAISED = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning))\b:? ?")
@@ -55,7 +58,7 @@ class Span:
     span_id: str
     parent_id: str
     name: str
-    kind: Literal["server", "internal"]
+    kind: Literal["server", "client", "internal"]
     start_ns: int
     end_ns: int
     attributes: Attributes
@@ -78,6 +81,8 @@ class Recorded:
     steps: Sequence[ExplainedStep] = ()
     reasons: tuple[str, ...] = ()
     """Why it is exported."""
+    remote: frozenset[str] = frozenset()
+    """The models behind HTTP: their servers' spans are children of theirs."""
 
 
 def spans_of(one: Recorded) -> list[Span]:
@@ -102,7 +107,7 @@ def spans_of(one: Recorded) -> list[Span]:
         caller is not None,
     )
     reports = [report for report in one.reports if report.outcome not in NOT_ASKED]
-    models = (_model_span(root, request, report) for report in reports)
+    models = (_model_span(root, request, report, one.remote) for report in reports)
     if request.enriched_ms <= 0:
         return [root, *models]
     return [root, _enricher_span(root, request), *models]
@@ -140,7 +145,6 @@ def _http_attributes() -> dict[str, Value | None]:
         "http.request.method": "POST",
         "http.route": "/v1/decide",
         "url.path": "/v1/decide",
-        "url.scheme": "http",
     }
 
 
@@ -183,6 +187,7 @@ def _root_attributes(one: Recorded) -> Attributes:
         "rdv.invalid": _short(request.invalid),
         "rdv.silent_models": tuple(sorted(silent)) or None,
         "rdv.exported_as": one.reasons or None,
+        "error.type": NO_ANSWER if one.answer is None else None,
     }
 
 
@@ -220,14 +225,16 @@ def _enricher_span(root: Span, request: Request) -> Span:
     )
 
 
-def _model_span(root: Span, request: Request, report: Report) -> Span:
+def _model_span(
+    root: Span, request: Request, report: Report, remote: frozenset[str] = frozenset()
+) -> Span:
     end_ns = root.start_ns + _ns(report.arrived_ms or 0.0)
     evaluated_ns = max(root.start_ns, end_ns - _ns(report.evaluation_ms or 0.0))
     start_ns = max(root.start_ns, evaluated_ns - _ns(report.queue_ms or 0.0))
     events = []
     if report.evaluation_ms:
         events.append(Event("evaluation", evaluated_ns))
-    error = None
+    error = kind = None
     if report.outcome in FAILED:
         error = _short(report.detail) or report.outcome
         raised = _RAISED.match(error)
@@ -239,7 +246,7 @@ def _model_span(root: Span, request: Request, report: Report) -> Span:
         span_id_of(request.id, report.model),
         root.span_id,
         f"model {report.model}",
-        "internal",
+        "client" if report.model in remote else "internal",
         start_ns,
         end_ns,
         {
@@ -255,6 +262,7 @@ def _model_span(root: Span, request: Request, report: Report) -> Span:
             "rdv.is_late": report.is_late,
             "rdv.is_chosen": report.is_chosen,
             "rdv.detail": None if error else _short(report.detail),
+            "error.type": kind,
         },
         tuple(events),
         error,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from rdv.live import load
 from rdv.trace_context import span_id_of
 from rdv.traces import exporter as module
 from rdv.traces.exporter import Exporter, Saved, saved_path
+from rdv.traces.spans import spans_of
 
 NOW_NS = BEGIN_NS + 50 * 10**9
 ALL = "[traces]\nothers = 1.0\n"
@@ -211,6 +213,30 @@ def test_a_partial_success_is_counted_and_not_sent_again(tmp_path, collector, ex
     assert "no room" in exporter.trouble
     assert len(collector.spans) == len(collector.by_id())
     assert exporter.counts.spans == len(collector.spans) - exporter.counts.rejected
+
+
+def test_decisions_without_spans_that_can_be_sent_are_dropped_and_hold_up_no_other(
+    tmp_path, collector, exporter_of, monkeypatch, caplog
+):
+    made = make_requests(60)
+    unmade, unsent = made[7].id, made[20].id
+
+    def some_spans(one):
+        if one.request.id == unmade:
+            raise ZeroDivisionError
+        root, *models = spans_of(one)
+        is_bad = one.request.id == unsent
+        return [replace(root, start_ns=-1) if is_bad else root, *models]
+
+    monkeypatch.setattr("rdv.traces.decisions.spans_of", some_spans)
+    write(tmp_path, MadeLog(made), collector.url)
+    exporter = exporter_of(tmp_path)
+    drain(exporter)
+    wanted = expected(tmp_path)
+    assert exported(collector) == {i: wanted[i] for i in wanted if i not in (unmade, unsent)}
+    assert exporter.counts.dropped == 2
+    assert "cannot be made" in caplog.text
+    assert "cannot be encoded" in caplog.text
 
 
 def test_settings_that_cannot_be_used_are_said(tmp_path, collector, exporter_of):

@@ -130,3 +130,19 @@ def test_waits_grow_and_are_bounded():
         assert 0.5 <= wait_s(failures, 0.0) <= WAIT_S_MAX
     assert wait_s(1, 12.0) == 12.0
     assert wait_s(1, 1e9) == ASKED_WAIT_S_MAX
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [("http://a..b", ""), (f"http://{'a' * 70}.example", ""), ("http://a", "http://me:s3/cret@b")],
+    ids=["empty label", "long label", "proxy"],
+)
+def test_a_name_that_is_none_is_said_without_secrets(monkeypatch, url, proxy):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    sender = Sender(Destination(f"{url}/v1/traces"))
+    for _ in range(2):
+        found = sender.send(b"")
+        assert (found.fate, "cannot be used" in found.reason) == (Fate.AGAIN, True)
+        assert "s3" not in found.reason

@@ -36,6 +36,7 @@ def test_the_address(endpoint, environ, url):
         ({ANY + "ENDPOINT": "collector:4317"}, ANY + "ENDPOINT", "http://HOST:PORT"),
         ({ANY + "ENDPOINT": "http://"}, ANY + "ENDPOINT", "http://HOST:PORT"),
         ({ANY + "ENDPOINT": "http://a:x"}, ANY + "ENDPOINT", "http://HOST:PORT"),
+        ({ANY + "ENDPOINT": "http://me:secret@a:x"}, ANY + "ENDPOINT", "http://HOST:PORT"),
         ({ANY + "ENDPOINT": "http://a:99999"}, ANY + "ENDPOINT", "http://HOST:PORT"),
         ({OWN + "ENDPOINT": "http://a/\n"}, "", ""),
         ({ANY + "PROTOCOL": "grpc"}, ANY + "PROTOCOL", "4318"),
@@ -46,7 +47,8 @@ def test_the_address(endpoint, environ, url):
         ({ANY + "TIMEOUT": "0"}, ANY + "TIMEOUT", "10000"),
         ({ANY + "HEADERS": "token"}, ANY + "HEADERS", "entry 1"),
         ({ANY + "HEADERS": "a=1,=2"}, ANY + "HEADERS", "entry 2"),
-        ({ANY + "HEADERS": "a b=1"}, ANY + "HEADERS", "'a b'"),
+        ({ANY + "HEADERS": "a=1,b c=2"}, ANY + "HEADERS", "entry 2"),
+        ({ANY + "HEADERS": "Authorization: Bearer secret=="}, ANY + "HEADERS", "entry 1"),
         ({ANY + "HEADERS": "a=secret%0d%0aX: y"}, ANY + "HEADERS", "value of a"),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_log import MadeLog, MadeRequest, make_score, varied
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from rdv.analysis.dataset.join import read_joined
 from rdv.analysis.dataset.reading import Reading
@@ -18,8 +19,9 @@ from rdv.analysis.explain.result import ExplainedStep, Report
 from rdv.decision.traces import Traces
 from rdv.rendezvous.messages import Request, Result
 from rdv.trace_context import TraceContext
+from rdv.traces.otlp import encode
 from rdv.traces.sampling import REASONS, fraction, reasons_of, sample
-from rdv.traces.spans import Recorded, spans_of
+from rdv.traces.spans import Event, Recorded, Span, spans_of
 
 ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -105,7 +107,7 @@ def test_the_root():
     said = {key: value for key, value in root.attributes.items() if value is not None}
     assert said == {
         "http.request.method": "POST", "http.route": "/v1/decide", "url.path": "/v1/decide",
-        "url.scheme": "http", "http.response.status_code": 200, "rdv.decision": "fraud",
+        "http.response.status_code": 200, "rdv.decision": "fraud",
         "rdv.id": ID, "rdv.proxy": "p-8100", "rdv.kind": "fallback", "rdv.model": "a",
         "rdv.schedule": "production@123", "rdv.step": 2, "rdv.waited_ms": 12.5,
         "rdv.deadline_ms": 50.0, "rdv.code": "champion_late", "rdv.answered_by": "server",
@@ -126,9 +128,10 @@ def test_models_late_failing_and_in_time():
                code="predict_raised", evaluation_ms=2.0),
         Report("c", 1.0, True, False, False, "behind", "1", detail="12 ms behind", code="behind"),
     ]  # fmt: skip
-    root, a, b, c = spans_of(Recorded("fraud", request(), result(10.2), found))
+    remote = frozenset("a")
+    root, a, b, c = spans_of(Recorded("fraud", request(), result(10.2), found, remote=remote))
     assert [(s.name, s.kind) for s in (a, b, c)] == [
-        ("model a", "internal"), ("model b", "internal"), ("model c", "internal"),
+        ("model a", "client"), ("model b", "internal"), ("model c", "internal"),
     ]  # fmt: skip
     begin = root.start_ns
     assert (a.start_ns - begin, a.end_ns - begin) == (3 * MS, 10 * MS)
@@ -138,6 +141,7 @@ def test_models_late_failing_and_in_time():
     assert b.error == "KeyError: 'amount'"
     event = b.events[-1]
     assert (event.name, event.attributes["exception.type"]) == ("exception", "KeyError")
+    assert [s.attributes["error.type"] for s in (a, b, c)] == [None, "KeyError", None]
     assert (c.error, c.attributes["rdv.detail"]) == (None, "12 ms behind")
 
 
@@ -155,7 +159,17 @@ def test_the_enricher_has_a_span():
 def test_a_request_without_an_answer_is_an_error():
     root = spans_of(Recorded("fraud", request(), None))[0]
     assert root.error
+    assert root.attributes["error.type"] == "no_answer"
     assert root.end_ns == root.start_ns
+
+
+def test_texts_that_are_not_utf8_can_be_sent():
+    bad = "\ud800"
+    event = Event(bad, 1, {"a": bad, "b": (bad,)})
+    span = Span(ID, "1" * 16, "", bad, "internal", 1, 2, {"a": bad}, (event,), bad, bad)
+    sent = ExportTraceServiceRequest.FromString(encode([span], {bad: bad}))
+    (found,) = sent.resource_spans[0].scope_spans[0].spans
+    assert (found.name, found.status.message, found.trace_state) == ("?", "?", "?")
 
 
 # Sampling.
