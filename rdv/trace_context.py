@@ -17,17 +17,22 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 STATE_BYTES_MAX = 512
-"""How much of a `tracestate` is passed on, as the standard recommends; what is last is left out."""
+"""How much of a `tracestate` is passed on, as the standard recommends.
+
+Of what is longer, members of more than _LARGE_BYTES are left out first, then the last ones.
+"""
 
 STATE_MEMBERS_MAX = 32
 
+_LARGE_BYTES = 128
 _RECEIVED_BYTES_MAX = 8_192
 
 _PARENT = re.compile(
     rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?"
 )
 
-_KEY = rb"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
+_KEY = rb"[a-z0-9][a-z0-9_\-*/@]{0,255}"
+"""By level 2, which takes all keys of level 1."""
 _MEMBER = re.compile(_KEY + rb"=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
 
 _KNOWN_FLAGS = 0x03
@@ -78,14 +83,21 @@ def read_tracestate(raw: bytes) -> str:
         return ""
     if len({member.partition(b"=")[0] for member in members}) < len(members):
         return ""
-    size = -1
-    kept = []
-    for member in members:
-        size += len(member) + 1
-        if size > STATE_BYTES_MAX:
+    return b",".join(_cut(members)).decode()
+
+
+def _cut(members: list[bytes]) -> list[bytes]:
+    """Return members, in their order, that have STATE_BYTES_MAX together."""
+    size = sum(map(len, members)) + len(members) - 1
+    if size <= STATE_BYTES_MAX:
+        return members
+    left_out = set()
+    for at in sorted(range(len(members)), key=lambda n: (len(members[n]) <= _LARGE_BYTES, -n)):
+        left_out.add(at)
+        size -= len(members[at]) + 1
+        if size <= STATE_BYTES_MAX:
             break
-        kept.append(member)
-    return b",".join(kept).decode()
+    return [member for at, member in enumerate(members) if at not in left_out]
 
 
 def read_trace(headers: TraceHeaders) -> tuple[str, str]:
