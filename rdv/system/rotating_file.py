@@ -17,6 +17,7 @@ class RotatingFile:
     Every line is written with one call and lies in one file as a whole. A line that cannot be
     written (a full disk) is dropped and counted in `lost`, and nothing of it stays. If another
     program renames or deletes the file, a new one is begun within LOOK_S. One writer, one thread.
+    Files beyond `files_max`, of a time when it was larger, are deleted when it is opened.
     """
 
     def __init__(self, path: str, bytes_max: int, files_max: int, mode: int = 0o600) -> None:
@@ -30,6 +31,14 @@ class RotatingFile:
         self._open()
         if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
             self._append(b"\n")  # the machine failed within a line
+        self._delete_surplus()
+
+    def _delete_surplus(self) -> None:
+        number = self._files_max
+        with contextlib.suppress(OSError):
+            while True:
+                os.unlink(f"{self._path}.{number}")
+                number += 1
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -56,17 +65,21 @@ class RotatingFile:
                 written += os.write(self._fd, line[written:])
         except OSError:
             with contextlib.suppress(OSError):
+                # Not by `_size`: another program may have truncated the file.
+                self._size = max(0, os.fstat(self._fd).st_size - written)
                 os.ftruncate(self._fd, self._size)
             raise
         self._size += len(line)
 
     def _rotate(self) -> None:
-        names = [self._path, *(f"{self._path}.{n}" for n in range(1, self._files_max))]
-        for old, new in reversed(list(pairwise(names))):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(old, new)
-        if self._files_max == 1:
-            os.unlink(self._path)
+        # If a new file could not be opened the last time, the others have been shifted already.
+        if os.path.exists(self._path):
+            names = [self._path, *(f"{self._path}.{n}" for n in range(1, self._files_max))]
+            for old, new in reversed(list(pairwise(names))):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(old, new)
+            if self._files_max == 1:
+                os.unlink(self._path)
         self._open()
 
     def _look(self) -> None:

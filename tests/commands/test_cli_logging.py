@@ -159,3 +159,53 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_nothing_and_is_counted(tmp_
     assert log.write(b"again\n") is None
     assert path.read_bytes() == b"12345\nagain\n"
     log.close()
+
+
+def test_a_rotation_that_cannot_open_a_new_file_loses_no_old_one(tmp_path):
+    import resource
+
+    path = tmp_path / "x.log"
+    log = RotatingFile(str(path), 8, 5)
+    for number in range(3):
+        assert log.write(b"line %d\n" % number) is None
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        errors = [log.write(b"line x\n") for _ in range(4)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert all(errors)
+    assert log.lost == 4
+    assert log.write(b"line 3\n") is None
+    log.close()
+    assert [part.read_text() for part in files(path)] == [f"line {n}\n" for n in range(4)]
+
+
+def test_a_failed_write_after_a_copytruncate_leaves_no_hole(tmp_path):
+    import resource
+
+    path = tmp_path / "x.log"
+    log = RotatingFile(str(path), 10**6, 3)
+    log.write(b"a line of a file that is truncated\n")
+    os.truncate(path, 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
+        assert log.write(b"1234567890\n") is not None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b""
+    log.close()
+
+
+def test_files_beyond_a_lowered_files_max_are_deleted(tmp_path):
+    path = tmp_path / "x.log"
+    log = RotatingFile(str(path), 8, 5)
+    for number in range(5):
+        log.write(b"line %d\n" % number)
+    log.close()
+    assert len(files(path)) == 5
+    RotatingFile(str(path), 8, 2).close()
+    assert [part.read_text() for part in files(path)] == ["line 3\n", "line 4\n"]
