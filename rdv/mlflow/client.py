@@ -56,6 +56,7 @@ def without_secrets(uri: str) -> str:
     """Return an address without user and password. Pure."""
     try:
         parts = urlsplit(uri)
+        parts.port  # noqa: B018 - raises where a "/" in the password has divided it
     except ValueError:
         return "an address that cannot be read"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
@@ -85,8 +86,9 @@ class Registry:
         try:
             parts = urlsplit(uri)
             parts.port  # noqa: B018 - raises for an invalid one
-        except ValueError as error:
-            raise UnusableTrackingUri(self.address, str(error)) from None
+        except ValueError:  # its text may show a part of the password
+            reason = "its host or port cannot be read"
+            raise UnusableTrackingUri(self.address, reason) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UnusableTrackingUri(self.address, "it is not the address of a server")
         self._base = urlunsplit(

@@ -200,3 +200,4 @@ def test_a_closed_port_and_no_address_at_all():
 
 def test_an_address_is_shown_without_user_and_password():
     assert without_secrets("http://me:secret@host:5000/x") == "http://host:5000/x"
+    assert "cret" not in ask("http://me:se/cret@host:5000/x").text()

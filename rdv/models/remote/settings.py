@@ -77,8 +77,8 @@ def place_of(url: str) -> Place:
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
-    except ValueError as error:
-        raise InvalidRemote(f"it is not an address: {error}") from None
+    except ValueError:  # its text may show a part of a password
+        raise InvalidRemote("it is not an address: its host or port cannot be read") from None
     if parts.scheme not in PORTS:
         raise InvalidRemote(f"{parts.scheme or url!r} is not http:// or https://")
     if parts.username is not None or parts.password is not None:
