@@ -14,10 +14,11 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from rdv.codes import RESULT_CODES
 from rdv.console.bounded import Histograms, Key
 from rdv.console.console import Console
 from rdv.console.gauges import LOST
-from rdv.console.totals import REPORTS, SECOND_US
+from rdv.console.totals import REPORTS, SECOND_US, STATES
 from rdv.serve.proxy.shared_counts import LATENCY_NS
 
 
@@ -29,8 +30,9 @@ class ConsoleCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
-        yield from self._decisions()
-        yield from self._models()
+        if self._console.is_caught_up:  # else what happened long ago would look like now
+            yield from self._decisions()
+            yield from self._models()
         yield from self._running()
         yield from self._proxies()
         yield from self._log()
@@ -86,15 +88,23 @@ class ConsoleCollector(Collector):
             {(name,): 0 for name in totals.schedules} | dict(totals.misses),
         )  # fmt: skip
         yield self._counter(
+            "rdv_late_answers",
+            "Answers later than their deadline: the SLA, or the client's own limit below it.",
+            ("schedule",),
+            {(name,): 0 for name in totals.schedules}
+            | dict.fromkeys(totals.duration.counts, 0)
+            | dict(totals.late),
+        )  # fmt: skip
+        yield self._counter(
             "rdv_decision_reasons", "Answers that are not the preferred one, by why.",
-            ("code",), totals.reasons,
+            ("code",), {(code,): 0 for code in RESULT_CODES if code} | dict(totals.reasons),
         )  # fmt: skip
         yield self._counter(
             "rdv_requests",
-            "Requests whose time is over: answered, unanswered, or not_recorded (answered by the "
-            "proxy without a record of the request).",
+            "Requests whose time is over: answered, unanswered (some of them answered_late), or "
+            "not_recorded (answered by the proxy without a record of the request).",
             ("state",),
-            {(state,): 0 for state in ("answered", "unanswered", "not_recorded")}
+            {(state,): 0 for state in STATES}
             | dict(totals.requests),
         )  # fmt: skip
         yield self._counter(
@@ -218,10 +228,9 @@ class ConsoleCollector(Collector):
             ("stream",), {(name,): end for name, end in gauges.ends.items()},
         )  # fmt: skip
         lost: dict[Key, float] = {
-            (what,): gauges.lost.sums.get(name, 0.0) for name, what in LOST.items()
+            (what,): max(gauges.lost.sums.get(name, 0.0), gauges.proxies.counts.get(name, 0))
+            for name, what in LOST.items()
         }
-        of_proxies = float(gauges.proxies.counts["unlogged"])
-        lost[("requests",)] = max(of_proxies, lost[("requests",)])
         yield self._counter(
             "rdv_log_unlogged", "What could not be written to the log, and is not in it.",
             ("what",), lost,

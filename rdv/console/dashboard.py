@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from rdv.rendezvous.schedule import Schedule
 SCHEMA_VERSION = 38
 """Of Grafana 9.4 and later; newer ones convert it."""
 
+UID_MAX = 40
 COLUMNS, WIDTH, HEIGHT = 24, 12, 8
 _ONE = 'decision="$decision"'
 _RATE = "[$__rate_interval]"
@@ -29,9 +31,15 @@ class Panel:
 
 def one_decision(name: str, schedule: Schedule) -> dict[str, Any]:
     """Return the dashboard of a decision; others can be chosen on it."""
-    return _dashboard(
-        f"rdv: {name}", f"rdv-decision-{name}"[:40], list(_panels(schedule)), decision=name
-    )
+    return _dashboard(f"rdv: {name}", _uid(name), list(_panels(schedule)), decision=name)
+
+
+def _uid(name: str) -> str:
+    """Return an identifier of at most 40 characters, as Grafana wants it; names may be longer."""
+    uid = f"rdv-decision-{name}"
+    if len(uid) <= UID_MAX:
+        return uid
+    return f"rdv-decision-{hashlib.sha256(name.encode()).hexdigest()[:20]}"
 
 
 def across_decisions() -> dict[str, Any]:
@@ -95,13 +103,12 @@ def _panels(schedule: Schedule) -> list[Panel]:
         Panel("Time to the decision", latency + steps, "s",
               about="With the ends of the schedule's steps; the last one is the SLA."),
         Panel(
-            "Share of default answers", ((f"({default} or vector(0)) / {every}", "default"),),
+            "Share of default answers", ((f"{default} / {every}", "default"),),
             "percentunit",
         ),
         Panel(
             "Why it was not the preferred answer",
-            ((f"sum by (code) (rate(rdv_decision_reasons_total{one}{_RATE})) or vector(0)",
-              "{{code}}"),),
+            ((f"sum by (code) (rate(rdv_decision_reasons_total{one}{_RATE}))", "{{code}}"),),
             "reqps", stacks=True,
         ),
         Panel(
@@ -121,9 +128,8 @@ def _panels(schedule: Schedule) -> list[Panel]:
               ((f"rdv_model_lag_records{one}", "{{model}}"),)),
         Panel(
             "Agreement with the champion",
-            (((f"(sum by (model) (rate(rdv_model_agreed_total{one}{_RATE})) / "
-              f"sum by (model) (rate(rdv_model_compared_total{one}{_RATE}))) or vector(1)"),
-              "{{model}}"),),
+            (((f"sum by (model) (rate(rdv_model_agreed_total{one}{_RATE})) / "
+              f"sum by (model) (rate(rdv_model_compared_total{one}{_RATE}))"), "{{model}}"),),
             "percentunit",
         ),
         Panel("Workers", ((f"rdv_model_instances{one}", "{{model}}"),)),

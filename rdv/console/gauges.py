@@ -14,11 +14,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from rdv.decision.holder import holder_of
+from rdv.decision.holder import shown_holder_of
 from rdv.errors import RdvError
 from rdv.live import ControlRecord
 from rdv.rendezvous.topology import STATUS_TOPIC, STREAMS
-from rdv.serve.proxy.shared_counts import NO_FIGURES, ProxyFigures, read_proxies
+from rdv.serve.proxy.shared_counts import NO_FIGURES, ProxyCounts, ProxyFigures
 from rdv.status.lines import LastLines, ProcessState, StatusLine, on_this_clock, read_status
 from rdv.stream import open_stream
 from rdv.stream.files import FileStream, files_of
@@ -29,13 +29,14 @@ EVERY_S = 5.0
 """How often sizes, lags and processes are looked at, in seconds."""
 
 LOST = {
-    "unlogged": "requests",
+    "unwritten": "requests",
+    "too_large": "too_large",
     "lost_answers": "answers",
     "lost_results": "results",
     "lost_scores": "scores",
 }
-"""Counters of status lines, and what was not logged (label `what`). The first one is counted by the
-proxies' files as well, which a full disk does not stop."""
+"""Counters of status lines, and what was not logged (label `what`). The files of the proxies have
+the first two as well: a full disk does not stop them."""
 
 PROCESSES_MAX = 2_000
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -65,7 +66,8 @@ class GrowingCounts:
         before = saved.last.pop(process, {})
         saved.last[process] = counts
         for name, count in counts.items():
-            grown = max(0.0, count - before.get(name, 0.0))
+            old = before.get(name, 0.0)
+            grown = count - old if count >= old else count  # else it is another one, of equal name
             saved.sums[name] = saved.sums.get(name, 0.0) + grown
         while len(saved.last) > PROCESSES_MAX:
             del saved.last[next(iter(saved.last))]
@@ -89,6 +91,7 @@ class Gauges:
         """What was not logged, by LOST."""
         self.cpu = GrowingCounts(cpu)
         """Seconds of the processor, by role."""
+        self._counts = ProxyCounts(directory)
         self.proxies: ProxyFigures = NO_FIGURES
         self.processes: list[ProcessState] = []
         self.by_role: dict[str, Counter[str]] = {}
@@ -116,7 +119,7 @@ class Gauges:
 
     def look(self) -> None:
         """Look at everything again, every EVERY_S; what cannot be read stays as it was."""
-        self.proxies = read_proxies(self._directory, time.time_ns())
+        self.proxies = self._counts.read(time.time_ns())
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + EVERY_S
@@ -145,10 +148,8 @@ class Gauges:
                     self.lags[group] = sum(input_.lag(group).values())
 
     def _look_at_processes(self) -> None:
-        self.is_served, holder = False, None
-        with contextlib.suppress(RdvError):
-            holder = holder_of(self._directory)
-            self.is_served = holder is not None
+        holder = shown_holder_of(self._directory)
+        self.is_served = holder is not None
         self.processes = self._lines.latest(time.monotonic_ns(), is_process)
         pids = {
             one.line.pid: one.line.role

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from rdv.console.console import Console, Ticker
 from rdv.console.errors import ConsolePortTaken
 from rdv.console.page.streams import STREAMS_MAX
 from rdv.decision import Decision, load_decision
+from rdv.decision.accepted import published_path
 from rdv.http.authority import host_port, reachable_host
 from rdv.serve.observer import decision_in_force
 from rdv.serve.process import allow_files
@@ -69,10 +71,28 @@ def yield_processor() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-async def _serve(directory: str, host: str, port: int, *, is_part: bool) -> None:
-    def decision() -> Decision:
-        return decision_in_force(directory) if is_part else load_decision(directory)
+class InForce:
+    """Returns the settings in force; reads them when the supervisor has published others."""
 
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._path = published_path(directory)
+        self._decision: Decision | None = None
+        self._stamp: tuple[int, int] | None = None
+
+    def __call__(self) -> Decision:
+        """Return the settings. Raises RdvErrors of the configuration."""
+        stamp = None
+        with contextlib.suppress(OSError):
+            found = os.stat(self._path)
+            stamp = found.st_ino, found.st_mtime_ns
+        if self._decision is None or stamp is None or stamp != self._stamp:
+            self._decision, self._stamp = decision_in_force(self._directory), stamp
+        return self._decision
+
+
+async def _serve(directory: str, host: str, port: int, *, is_part: bool) -> None:
+    decision = InForce(directory) if is_part else partial(load_decision, directory)
     console = Console(directory, decision, saves=is_part)
     ticker = console.ticker = Ticker(console)
     app = make_app(console, host)

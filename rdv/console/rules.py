@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from prometheus_client.utils import floatToGoString
-
 from rdv.decision import Decision
-from rdv.rendezvous.schedule import Schedule
 
 TARGET = 0.999
 """The share of answers that should be good, where none is given."""
+
+FEW = 100
+"""With this many answers in the long window, or fewer, a share of them says too little."""
 
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
@@ -52,34 +52,27 @@ class Rule:
     description: str = ""
 
 
-def rules_text(decision: Decision, schedule: Schedule, target: float = TARGET) -> str:
-    """Return the rules file (YAML) of a decision with this live schedule.
+def rules_text(decision: Decision, target: float = TARGET) -> str:
+    """Return the rules file (YAML) of a decision.
 
     `target` is the share of answers that should be good, below 1.
     """
     name = decision.name
     groups = {
-        f"rdv-{name}-slo": [*_recorded(name, schedule), *_burns(name, target)],
+        f"rdv-{name}-slo": [*_recorded(name), *_burns(name, target)],
         f"rdv-{name}-models": list(_models(decision)),
         f"rdv-{name}-running": list(_running(name)),
     }
     head = (
         f"# Rules of the decision {name}, made by `rdv metrics rules`. Make them again when the\n"
-        f"# schedule's SLA or the models change. The target is {100 * target:g} % good answers.\n"
+        f"# models change. The target is {100 * target:g} % good answers.\n"
     )
     return head + "groups:\n" + "".join(_group(key, rules) for key, rules in groups.items())
 
 
-def le_of(ms: float) -> str:
-    """Return the label `le` of the bucket that ends at this time."""
-    text: str = floatToGoString(round(ms * 1000) / 1_000_000)  # type: ignore[no-untyped-call]
-    return text
-
-
-def _recorded(name: str, schedule: Schedule) -> Iterator[Rule]:
+def _recorded(name: str) -> Iterator[Rule]:
     one = f"decision={_quoted(name)}"
     # Answers that take all of the SLA are late by the time that it takes to give up.
-    in_time = f'rdv_decision_duration_seconds_bucket{{{one},le="{le_of(schedule.sla_ms)}"}}'
     for window in WINDOWS:
         every = f"sum by (decision) (rate(rdv_decisions_total{{{one}}}[{window}]))"
         default = f'sum by (decision) (rate(rdv_decisions_total{{{one},kind="default"}}[{window}]))'
@@ -87,8 +80,8 @@ def _recorded(name: str, schedule: Schedule) -> Iterator[Rule]:
         counted = (
             f"sum by (decision) (rate(rdv_decision_duration_seconds_count{{{one}}}[{window}]))"
         )
-        good = f"sum by (decision) (rate({in_time}[{window}]))"
-        yield Rule(f"1 - {good} / {counted}", f"rdv:late:ratio_rate{window}")
+        late = f"sum by (decision) (rate(rdv_late_answers_total{{{one}}}[{window}]))"
+        yield Rule(f"{late} / {counted}", f"rdv:late:ratio_rate{window}")
 
 
 def _burns(name: str, target: float) -> Iterator[Rule]:
@@ -103,6 +96,8 @@ def _burns(name: str, target: float) -> Iterator[Rule]:
                 f"rdv:{kind}:ratio_rate{window}{{decision={_quoted(name)}}} > {limit}"
                 for window in (burn.long, burn.short)
             ]
+            answers = f"rdv_decisions_total{{decision={_quoted(name)}}}[{burn.long}]"
+            parts.append(f"sum by (decision) (increase({answers})) > {FEW}")
             yield Rule(
                 "\nand\n".join(parts),
                 alert=alert,
@@ -154,8 +149,10 @@ def _models(decision: Decision) -> Iterator[Rule]:
 
 
 def _canary(decision: str, name: str) -> Iterator[Rule]:
+    labels = f"{{decision={_quoted(decision)},model={_quoted(name)}}}"
+    count = f"sum by (decision, model) (increase(rdv_model_compared_total{labels}[1h]))"
+
     def agreement(window: str) -> str:
-        labels = f"{{decision={_quoted(decision)},model={_quoted(name)}}}"
         agreed, compared = (
             f"sum by (decision, model) (rate(rdv_model_{what}_total{labels}[{window}]))"
             for what in ("agreed", "compared")
@@ -163,7 +160,8 @@ def _canary(decision: str, name: str) -> Iterator[Rule]:
         return f"{agreed} / {compared}"
 
     yield _alert(
-        f"({agreement('1d')}) - ({agreement('1h')}) > 0.05", "RdvCanaryDisagrees", "30m", "ticket",
+        f"({agreement('1d')}) - ({agreement('1h')}) > 0.05\nand\n{count} > {FEW}",
+        "RdvCanaryDisagrees", "30m", "ticket",
         "The champion of {{ $labels.decision }} agrees less with its canary {{ $labels.model }}",
         "In the last hour by {{ $value | humanizePercentage }} less than in the last day. The "
         "canary never changes: the input or the champion has. See rdv compare.",
@@ -172,13 +170,14 @@ def _canary(decision: str, name: str) -> Iterator[Rule]:
 
 def _running(name: str) -> Iterator[Rule]:
     one = f"decision={_quoted(name)}"
+    written = f'{one},what!="too_large"'  # that is the fault of one request, not of the log
     yield _alert(
         f"rdv:defaults:ratio_rate5m{{{one}}} > 0.05", "RdvDefaultShare", "5m", "page",
         "{{ $value | humanizePercentage }} of the answers of {{ $labels.decision }} are defaults",
         "The rules give it where no model has answered in time. rdv status says why.",
     )  # fmt: skip
     yield _alert(
-        f"sum by (decision, what) (increase(rdv_log_unlogged_total{{{one}}}[10m])) > 0",
+        f"sum by (decision, what) (increase(rdv_log_unlogged_total{{{written}}}[10m])) > 0",
         "RdvUnlogged", "0m", "page", "{{ $labels.decision }} cannot log its {{ $labels.what }}",
         "The log cannot be written: is the disk full? Models are not asked about what is not "
         "logged.",
@@ -196,9 +195,11 @@ def _running(name: str) -> Iterator[Rule]:
         "{{ $value | humanizePercentage }} is left.",
     )  # fmt: skip
     yield _alert(
-        f"rdv_console_lag_seconds{{{one}}} > 60", "RdvConsoleBehind", "10m", "ticket",
+        f"rdv_console_lag_seconds{{{one}}} > 60 or rdv_console_lag_seconds{{{one}}} < 0",
+        "RdvConsoleBehind", "10m", "ticket",
         "The metrics of {{ $labels.decision }} are {{ $value | humanizeDuration }} old",
-        "The console runs when nothing else needs the processor: the machine is saturated.",
+        "The console cannot read the log (its page and its log say why; a negative age: it never "
+        "could), or the machine is saturated: it runs when nothing else needs the processor.",
     )  # fmt: skip
     yield _alert(
         f"absent(rdv_console_lag_seconds{{{one}}})", "RdvConsoleGone", "5m", "page",

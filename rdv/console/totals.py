@@ -28,7 +28,7 @@ from rdv.analysis.dataset.values import Extract
 from rdv.console.bounded import BoundedNames, Histograms, Key, SavedHistograms
 from rdv.live import ControlRecord, Update
 from rdv.rendezvous.messages import Result, result_code
-from rdv.rendezvous.schedule import OTHERS
+from rdv.rendezvous.schedule import OTHERS, Schedule
 from rdv.rendezvous.topology import SCHEDULE_TOPIC
 
 MODELS_MAX, SCHEDULES_MAX, COHORTS_MAX, CODES_MAX = 100, 30, 50, 60
@@ -36,6 +36,9 @@ MODELS_MAX, SCHEDULES_MAX, COHORTS_MAX, CODES_MAX = 100, 30, 50, 60
 
 BOUNDS_MAX = 60
 """How many buckets the duration of decisions has at most."""
+
+SLA_BOUNDS = 20
+"""How many of them the ends of steps leave to SLAs."""
 
 MISS_US = 10_000
 """An answer that is later than its deadline by more than this is a miss, as for the proxies."""
@@ -47,6 +50,10 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 SILENT = "silent"
 REPORTS = tuple((outcome or SILENT).replace(" ", "_") for outcome in OUTCOMES)
 """The outcomes of reports as label values, by the codes of `joined`; no report is SILENT."""
+
+
+STATES = ("answered", "unanswered", "answered_late", "not_recorded")
+"""The states of requests as label values."""
 
 
 class LiveSchedule(msgspec.Struct, frozen=True):
@@ -77,6 +84,7 @@ class Totals:
     def __init__(self) -> None:
         self._names = {
             "model": BoundedNames(MODELS_MAX),
+            "answer": BoundedNames(MODELS_MAX),  # combinations of models must not use up the names
             "schedule": BoundedNames(SCHEDULES_MAX),
             "cohort": BoundedNames(COHORTS_MAX),
             "code": BoundedNames(CODES_MAX),
@@ -87,13 +95,16 @@ class Totals:
         """Answers that are not the preferred one, by code."""
         self.misses: Counter[Key] = Counter()
         """By schedule: later than the deadline by more than MISS_US."""
+        self.late: Counter[Key] = Counter()
+        """By schedule: later than the deadline (the SLA, or the client's own limit below it)."""
         self.reports: Counter[Key] = Counter()
         """By model and outcome (REPORTS)."""
         self.too_late: Counter[Key] = Counter()
         """By model: reports on requests that were counted before."""
         self.requests: Counter[Key] = Counter()
-        """By state: `answered`, `unanswered` and `not_recorded` (a proxy's own answers to requests
-        that no model was asked about)."""
+        """By state: `answered`, `unanswered` (also those that are `answered_late`, counted again
+        then) and `not_recorded` (a proxy's own answers to requests that no model was asked
+        about)."""
         self.compared: Counter[Key] = Counter()
         """By model: requests that both it and the champion have answered."""
         self.agreed: Counter[Key] = Counter()
@@ -111,8 +122,8 @@ class Totals:
         """By model: the number of requests that were evaluated together."""
         self.schedules: dict[str, LiveSchedule] = {}
 
-    _COUNTERS = ("decisions", "reasons", "misses", "reports", "too_late", "requests", "outcomes",
-                 "compared", "agreed")  # fmt: skip
+    _COUNTERS = ("decisions", "reasons", "misses", "late", "reports", "too_late", "requests",
+                 "outcomes", "compared", "agreed")  # fmt: skip
     _HISTOGRAMS = ("duration", "arrival", "queue", "evaluation", "batch")
 
     def add(self, update: Update, declared: Iterable[str], extract: Extract | None = None) -> None:
@@ -121,28 +132,39 @@ class Totals:
         Models that are not declared any more are counted where they report. `extract` has read the
         values of the answers, if they are known.
         """
+        known = set(declared)
+        for name in sorted(known):
+            self._names["model"].of(name)  # before models that are not declared any more
         for record in update.control:
             self._note_schedule(record)
         for model, count in update.too_late.items():
             self.too_late[(self._names["model"].of(model),)] += count
         for _, result in update.unasked:
-            self._add_unasked(result)
+            self._add_answer(result, "not_recorded")
+        for _, result in update.answered_late:
+            schedule = self._add_answer(result, "answered_late")
+            self.late[(schedule,)] += 1
+            self.misses[(schedule,)] += 1
         if update.outcomes:
             self.outcomes[()] += len(update.outcomes)
         if update.joined is not None:
             self._add_decisions(update.joined)
-            self._add_reports(update.joined, set(declared))
+            self._add_reports(update.joined, known)
             if extract is not None:
                 self._add_agreement(update.joined, extract)
 
-    def _add_unasked(self, result: Result) -> None:
+    def _add_answer(self, result: Result, state: str) -> str:
+        """Count an answer without its request; return the schedule as a label value."""
+        model = self._names["answer"].of(result.model)
         schedule = self._names["schedule"].of(schedule_name(result.schedule))
         cohort = self._names["cohort"].of(result.cohort)
-        self.decisions[result.kind, "", schedule, cohort] += 1
-        self.reasons[(self._names["code"].of(result_code(result)),)] += 1
-        self.requests[("not_recorded",)] += 1
+        self.decisions[result.kind, model, schedule, cohort] += 1
+        if code := result_code(result):
+            self.reasons[(self._names["code"].of(code),)] += 1
+        self.requests[(state,)] += 1
         waited_us = np.array([round(result.waited_ms * 1000)], np.int64)
         self.duration.add((schedule,), waited_us)
+        return schedule
 
     def _add_decisions(self, joined: Joined) -> None:
         answered = joined.kind != NO_RESULT
@@ -152,7 +174,7 @@ class Totals:
         if not count:
             return
         names = self._names
-        models = [names["model"].of(name) for name in joined.model.names]
+        models = [names["answer"].of(name) for name in joined.model.names]
         schedules = [names["schedule"].of(schedule_name(name)) for name in joined.label.names]
         cohorts = [names["cohort"].of(name) for name in joined.cohort.names]
         columns = [
@@ -175,13 +197,16 @@ class Totals:
         waited_us = np.zeros(len(joined), np.int64)
         waited_us[answered] = np.rint(joined.waited_ms[answered] * 1000).astype(np.int64)
         with np.errstate(invalid="ignore"):
-            missed = answered & (waited_us > joined.deadline_ms * 1000 + MISS_US)
+            deadline_us = np.rint(joined.deadline_ms * 1000)
+            late = answered & (waited_us > deadline_us)
+            missed = answered & (waited_us > deadline_us + MISS_US)
         for code in np.unique(joined.label.codes[answered]).tolist():
             rows = answered & (joined.label.codes == code)
             key = (_at(schedules, code),)
             self.duration.add(key, waited_us[rows])
-            if number := int((missed & rows).sum()):
-                self.misses[key] += number
+            for counter, found in ((self.late, late), (self.misses, missed)):
+                if number := int((found & rows).sum()):
+                    counter[key] += number
 
     def _add_reports(self, joined: Joined, declared: set[str]) -> None:
         figures = joined.figures
@@ -235,6 +260,12 @@ class Totals:
         self.evaluation.add((model,), np.maximum(evaluation_us, 0))
         self.batch.add((model,), of_results[2].astype(np.int64))
 
+    def put_in_force(self, schedule: Schedule) -> None:
+        """Take the live schedule from a file, as if it were recorded before all others."""
+        content = msgspec.to_builtins(schedule)
+        fields = {"name": schedule.name, "hash": schedule.content_hash, "schedule": content}
+        self._note_schedule(ControlRecord(SCHEDULE_TOPIC, 0, fields))
+
     def _note_schedule(self, record: ControlRecord) -> None:
         """Take a schedule that went into force; its steps get buckets of their own."""
         if record.topic != SCHEDULE_TOPIC:
@@ -259,7 +290,8 @@ class Totals:
                 self.schedules[other.name] = msgspec.structs.replace(other, live=False)
         self.schedules[name] = found
         for end_ms in dict.fromkeys([found.sla_ms, *found.ends_ms]):
-            if len(self.duration.bounds) < BOUNDS_MAX:
+            kept = 0 if end_ms == found.sla_ms else SLA_BOUNDS
+            if len(self.duration.bounds) < BOUNDS_MAX - kept:
                 self.duration.add_bound(round(end_ms * 1000))
 
     @property

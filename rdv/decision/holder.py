@@ -62,6 +62,23 @@ def holder_of(directory: str) -> Holder | None:
             return None
     except OSError:
         return None
+    return _holder_by(fd)
+
+
+def shown_holder_of(directory: str) -> Holder | None:
+    """Return what `holder_of` returns, by holder.json: its lock is in the way of no `rdv serve`.
+
+    It is for processes that look again and again, or that may be held up while they look.
+    """
+    try:
+        fd = os.open(holder_path(directory), os.O_RDONLY)
+    except OSError:
+        return None
+    return _holder_by(fd)
+
+
+def _holder_by(fd: int) -> Holder | None:
+    """Return the holder by a file that it has locked, and close the file."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

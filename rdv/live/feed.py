@@ -41,6 +41,8 @@ class Feed:
         """The next offset by partition, named "topic/number"."""
         self.parts: list[Source] = []
         """The partitions as they were at the last `look`."""
+        self._lost = 0
+        """How many records retention has deleted unread, that are not noted yet."""
 
     def look(self, topics: Collection[str] | None = None) -> None:
         """Find the partitions and their ends, as they are now. Raises the log's SystemFaults."""
@@ -49,9 +51,13 @@ class Feed:
                 self._stream = files_of(open_stream(self._path, look=True))
         self.parts = sources(self._stream, None if topics is None else list(topics))
         for part in self.parts:
-            at = self.at.setdefault(name_of(part), part.begin)
-            if at > part.end:  # the stream was replaced by a new one
-                self.at[name_of(part)] = part.begin
+            name = name_of(part)
+            at = self.at.setdefault(name, part.begin)
+            if at < part.begin:  # retention was quicker than this reader
+                self._lost += part.begin - at
+                self.at[name] = part.begin
+            elif at > part.end:  # the stream was replaced by a new one
+                self.at[name] = part.begin
 
     def left(self) -> int:
         """Return how many records are not read yet."""
@@ -59,13 +65,13 @@ class Feed:
 
     def read(self, stop: Callable[[Source], int], notes: Notes) -> Iterator[Chunk]:
         """Yield what is new up to the offset `stop` of each partition; note what is gone."""
+        notes.lost += self._lost
+        self._lost = 0
         for part in self.parts:
             name = name_of(part)
             at, end = self.at[name], min(stop(part), part.end)
             if end <= at:
                 continue
-            if at < part.begin:
-                notes.lost += min(part.begin, end) - at
             yield from part.chunks(at, end, notes)
             self.at[name] = end
 

@@ -9,16 +9,17 @@ how often the reader was killed meanwhile.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import force_setattr
 
 from rdv.analysis.dataset.chunk import Chunk, read_requests
 from rdv.analysis.dataset.join import collector_paused
-from rdv.analysis.dataset.joined import ROW_MASK, Joined, Names, place
+from rdv.analysis.dataset.joined import NO_RESULT, ROW_MASK, Joined, Names, place
 from rdv.analysis.dataset.liveness import Calibration
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import read_truths
@@ -51,6 +52,9 @@ LATE_MS = 2_000.0
 UNANSWERED_NS = 15 * 10**9
 """How much longer a request without an answer waits for one, in ns."""
 
+UNANSWERED_MAX = 1_000
+"""Of how many requests that were handed on without an answer a later one is found."""
+
 DEADLINE_MS = 1_000.0
 """The deadline of a request that records none (rdv 0.1.0)."""
 
@@ -65,6 +69,10 @@ REQUESTS_MAX = 50_000
 
 OTHERS_MAX = 20_000
 """How many records of `control` and `outcomes` one reading takes at most, by partition."""
+
+NOTHING = msgspec.Raw(b"")
+"""What takes the place of data and answers that are not used: they would keep the whole text of
+their chunk in memory until the last of its requests is handed on."""
 
 STATUS_NS = 10 * 10**9
 """Without a saved position, status lines are read from this long ago, in ns."""
@@ -83,6 +91,9 @@ class Update:
     unasked: list[tuple[int, Result]]
     """Answers that a proxy gave without asking the models, which have no request in the log, with
     their append times in ns."""
+    answered_late: list[tuple[int, Result]]
+    """The first answers to requests that were handed on without one, with their append times in
+    ns."""
     too_late: Counter[str]
     """By model, reports on requests that had been handed on before."""
     until_ns: int
@@ -119,6 +130,7 @@ class _News:
     control: list[ControlRecord] = field(default_factory=list)
     outcomes: list[tuple[int, Truth]] = field(default_factory=list)
     unasked: list[tuple[int, Result]] = field(default_factory=list)
+    answered_late: list[tuple[int, Result]] = field(default_factory=list)
     too_late: Counter[str] = field(default_factory=Counter)
 
 
@@ -126,7 +138,8 @@ class Follower:
     """Follows the decision in `directory`, running or not. For one thread at a time.
 
     Without a `state` it begins at the beginning of the log, or with `from_now` at its end.
-    `extract` fills the `value` columns. Streams may be made later.
+    `extract` fills the column `value`. Streams may be made later. After an error in `read` the
+    follower has lost what it had read: go on with a new one, from the state after the last success.
     """
 
     def __init__(
@@ -148,14 +161,16 @@ class Follower:
         self._requests_max = requests_max
         self._names = Names()
         self._scores = Scores(self._names, extract, with_figures=True)
-        self._results = Results(extract, lambda *_: False, with_code=True)
+        self._results = Results(None, lambda *_: False, with_code=True)
         self._calibration = Calibration()
         self._chunk_count = 0
         self._until_ns = 0
         self._open: list[_Open] = []
         self._open_ids: set[str] = set()
-        self._answered_ns: dict[str, int] = {}
-        """When the first result of each open request was appended."""
+        self._answered: dict[str, tuple[int, Result]] = {}
+        """The first result of each open request, and when it was appended."""
+        self._unanswered = dict.fromkeys(state.unanswered)
+        """The last requests that were handed on without an answer."""
         self._new_from = {name: state.next.get(name, {}) for name in (SCORES, RESULTS)}
         self._input = Feed(directory, INPUT, {n: one.next for n, one in state.input.items()})
         self._feeds = {
@@ -170,7 +185,7 @@ class Follower:
     def read(self) -> Update:
         """Read what is new, and hand on the requests whose time is over.
 
-        Raises the log's SystemFaults; a later call goes on.
+        Raises the log's SystemFaults, and TooManyValues of `extract`.
         """
         now_ns = self._clock.wall_ns()
         # Reports are looked at before requests: then the request of each report is there, too.
@@ -188,7 +203,7 @@ class Follower:
             for chunk in self._input.read(_stop_at(bound_ns, SKEW_NS), self.notes):
                 self._add_requests(chunk)
             self._read_reports(bound_ns, news)
-            joined = self._hand_on(until_ns)
+            joined = self._hand_on(until_ns, news)
         has_more = self._read_others(now_ns, news)
         self._until_ns = until_ns
         return Update(
@@ -196,15 +211,15 @@ class Follower:
             news.control,
             news.outcomes,
             news.unasked,
+            news.answered_late,
             news.too_late,
             until_ns,
             has_more or bound_ns is not None,
         )
 
     def use(self, extract: Extract) -> None:
-        """Fill the `value` columns from now on."""
+        """Fill the column `value` from now on."""
         self._scores.use(extract)
-        self._results.use(extract)
 
     def state(self) -> FollowState:
         """Return the positions after the last reading: what to save with what was computed.
@@ -229,6 +244,7 @@ class Follower:
                 name: self._again(self._feeds[name], oldest_ns - SKEW_NS if oldest_ns else None)
                 for name in (SCORES, RESULTS)
             },
+            list(self._unanswered),
         )
 
     def close(self) -> None:
@@ -274,13 +290,22 @@ class Follower:
         if self._input.left() <= self._requests_max:
             return None
         share = max(1, self._requests_max // len(self._input.parts))
-        ahead = [
-            part.time_at(self._input.at[name_of(part)] + share)
-            for part in self._input.parts
-            if part.end - self._input.at[name_of(part)] > share
-        ]
+        ahead = [self._time_ahead(part, share) for part in self._input.parts]
         known = [time_ns for time_ns in ahead if time_ns]
         return max(min(known), self._until_ns + 1_000_000) if known else None
+
+    def _time_ahead(self, part: Source, count: int) -> int:
+        """Return when the record that is `count` records ahead was appended; 0: there is none.
+
+        Where it cannot be read, a nearer one counts, or at last one that is farther away.
+        """
+        at = self._input.at[name_of(part)]
+        if part.end - at <= count:
+            return 0
+        nearer = [count >> n for n in range(count.bit_length() + 1)]
+        farther = [count << n for n in range(1, 64) if at + (count << n) < part.end]
+        times_ns = (part.time_at(at + ahead) for ahead in (*nearer, *farther))
+        return next((time_ns for time_ns in times_ns if time_ns), 0)
 
     def _add_requests(self, chunk: Chunk, wanted: npt.NDArray[np.bool_] | None = None) -> None:
         messages = read_requests(chunk)
@@ -296,6 +321,7 @@ class Follower:
                 open_ids.add(request.id)
                 rows.append(row)
                 found.append(request)
+                force_setattr(request, "data", NOTHING)
         if not found:
             return
         at = np.array(rows, np.int64)
@@ -314,26 +340,33 @@ class Follower:
             new_from = self._new_from[SCORES].get(name_of(chunk), 0)
             if kept < len(chunk) and int(chunk.offsets[0]) >= new_from:
                 news.too_late[chunk.topic] += len(chunk) - kept
-        answered_ns = self._answered_ns
+        answered = self._answered
         for chunk in self._feeds[RESULTS].read(stop, self.notes):
             is_own = chunk.topic.endswith(BACKSTOP_SUFFIX)
             found, others = self._results.add(
                 self._next_number(), chunk, self.notes, is_own=is_own, wanted=is_open
             )
             for result, time_ns in zip(found.results, found.times_ns.tolist(), strict=True):
-                if time_ns < answered_ns.get(result.id, time_ns + 1):
-                    answered_ns[result.id] = time_ns
-            if is_own and others is not None:
-                news.unasked += self._unasked(chunk, others)
+                force_setattr(result, "result", NOTHING)
+                before = answered.get(result.id)
+                if before is None or time_ns < before[0]:
+                    answered[result.id] = time_ns, result
+            if others is not None:
+                self._read_unexpected(chunk, others, news)
 
-    def _unasked(self, chunk: Chunk, others: Kept) -> Iterable[tuple[int, Result]]:
-        """Return the answers among results without an open request that no model was asked for."""
+    def _read_unexpected(self, chunk: Chunk, others: Kept, news: _News) -> None:
+        """Find what counts among results without an open request."""
         new_from = self._new_from[RESULTS].get(name_of(chunk), 0)
         offsets = chunk.offsets[others.places & ROW_MASK].tolist()
         times_ns = others.times_ns.tolist()
         for result, offset, time_ns in zip(others.results, offsets, times_ns, strict=True):
-            if offset >= new_from and result_code(result) in NOT_ASKED:
-                yield time_ns, result
+            if offset < new_from:
+                continue
+            if result.id in self._unanswered:
+                del self._unanswered[result.id]
+                news.answered_late.append((time_ns, result))
+            elif others.is_own and result_code(result) in NOT_ASKED:
+                news.unasked.append((time_ns, result))
 
     def _read_others(self, now_ns: int, news: _News) -> bool:
         """Read `control` and `outcomes`; return whether there is more."""
@@ -355,7 +388,7 @@ class Follower:
 
     # Handing on.
 
-    def _hand_on(self, until_ns: int) -> Joined | None:
+    def _hand_on(self, until_ns: int, news: _News) -> Joined | None:
         requests, due_ns, still_open = Requests(), dict[str, int](), []
         for one in self._open:
             ready = self._ready(one, until_ns)
@@ -376,9 +409,17 @@ class Follower:
         requests.until_ns = np.fromiter(map(due_ns.__getitem__, requests.rows), np.int64)
         found = self._results.match(requests, self._names, self.notes)
         joined = self._scores.match(requests, found, self._calibration, self.notes)
+        for row in np.flatnonzero(joined.kind == NO_RESULT).tolist():
+            id_ = joined.id(row)
+            if id_ in self._answered:  # after its time; read just now
+                news.answered_late.append(self._answered[id_])
+            else:
+                self._unanswered[id_] = None
+        while len(self._unanswered) > UNANSWERED_MAX:
+            del self._unanswered[next(iter(self._unanswered))]
         self._open_ids.difference_update(due_ns)
         for id_ in due_ns:
-            self._answered_ns.pop(id_, None)
+            self._answered.pop(id_, None)
         self._results.forget(0, self.notes)  # lets go of the chunks that nothing waits in
         self._scores.forget(0, self.notes)
         return joined
@@ -390,7 +431,8 @@ class Follower:
         if not len(first):
             return ready
         ids = [one.found[n].id for n in first.tolist()]
-        answered_ns = [self._answered_ns.get(id_, 2**63 - 1) for id_ in ids]
+        never = 2**63 - 1, None
+        answered_ns = [self._answered.get(id_, never)[0] for id_ in ids]
         held = first[np.array(answered_ns) > one.due_ns[first]]
         one.due_ns[held] += UNANSWERED_NS
         one.is_held[held] = True

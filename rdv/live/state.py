@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from rdv.decision.edit import replace_file
 from rdv.system.faults import faults
 
 _T = TypeVar("_T")
@@ -56,14 +55,22 @@ class FollowState(msgspec.Struct, frozen=True):
     """By stream, for each partition the next offset to read."""
     again: dict[str, dict[str, int]] = {}
     """By stream, from where to read again: reports on requests that are still open."""
+    unanswered: list[str] = []
+    """The ids of the last requests that were handed on without an answer."""
 
 
 def save(path: str, state: msgspec.Struct) -> None:
-    """Replace the file, so that it has the old content or the new one. Raises SystemFaults."""
-    folder = os.path.dirname(path)
+    """Replace the file, so that it has the old content or the new one. Raises SystemFaults.
+
+    For one process at a time: the scratch file has one name, so that kills leave no more than one.
+    """
+    scratch = f"{path}.new"
     with faults(path, "write"):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        replace_file(path, msgspec.json.encode(state))
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(msgspec.json.encode(state))
+        os.rename(scratch, path)
 
 
 def load(path: str, kind: type[_T]) -> _T | None:

@@ -17,6 +17,8 @@ from rdv.analysis.dataset.join import read_joined
 from rdv.analysis.dataset.joined import KINDS, OUTCOMES
 from rdv.live import Follower, FollowState, load, save
 from rdv.live.state import InputState
+from rdv.rendezvous.messages import encode_result
+from rdv.rendezvous.topology import backstop_topic
 from rdv.stream import StreamConfig, open_stream
 
 MS = 10**6
@@ -117,6 +119,45 @@ def test_a_long_log_is_read_in_bounded_parts(tmp_path, requests_max):
     assert kept == cells(joined)
 
 
+def test_what_retention_has_deleted_unread_is_passed_over_in_bounded_parts(tmp_path):
+    MadeLog(make_requests(200)).write(tmp_path, segment_bytes=4_000, retention_bytes=20_000)
+    with open_stream(str(tmp_path / "input"), look=True) as stream:
+        begin, end = stream.begin("p-1", 0), stream.end("p-1", 0)
+    assert 0 < begin < end - 14
+    saved = FollowState({"p-1/0": InputState(0, 0)})
+    follower = Follower(str(tmp_path), saved, requests_max=7, clock=FakeClock(BEGIN_NS + END_NS))
+    first = follower.read()
+    assert first.has_more, "the whole log was read at once"
+    count = 0 if first.joined is None else len(first.joined)
+    has_more = True
+    while has_more:
+        update = follower.read()
+        count += 0 if update.joined is None else len(update.joined)
+        has_more = update.has_more
+    follower.close()
+    assert count == end - begin
+    assert follower.notes.lost >= begin
+
+
+@pytest.mark.parametrize("code", ["bad_input", "not_logged", "overloaded", "record_too_large"])
+def test_an_answer_of_a_proxy_that_asked_no_model_is_found(tmp_path, code):
+    log = MadeLog(make_requests(3))
+    log.write(tmp_path)
+    answer = msgspec.structs.replace(
+        log.results[log.requests[0].id],
+        id="f" * 32,
+        kind="default",
+        code=code,
+        answered_by="proxy",
+    )
+    clock = FakeClock(BEGIN_NS + 10**6)
+    with open_stream(str(tmp_path / "results"), clock=clock) as stream, stream.producer() as sender:
+        sender.send(backstop_topic("p-1"), encode_result(answer), partition=0)
+    follower = Follower(str(tmp_path), clock=FakeClock(BEGIN_NS + END_NS))
+    assert [one.code for _, one in follower.read().unasked] == [code]
+    follower.close()
+
+
 STEPS = st.lists(
     st.tuples(st.integers(0, 4_000 * MS), st.booleans(), st.booleans()), min_size=0, max_size=8
 ).map(lambda steps: [*sorted(steps), (END_NS, False, True)])
@@ -163,7 +204,35 @@ def test_a_request_waits_for_its_answer_for_a_bounded_time(tmp_path):
     follower.close()
 
 
+@pytest.mark.parametrize("is_read_meanwhile", [True, False], ids=["in time", "at once"])
+def test_an_answer_that_comes_much_later_is_found_once(tmp_path, is_read_meanwhile):
+    import shutil
+
+    log = MadeLog(make_requests(3, gap_ms=1.0))
+    log.write(tmp_path)
+    shutil.rmtree(tmp_path / "results")
+    clock, state = FakeClock(BEGIN_NS + 30 * 10**9), FollowState()
+    if is_read_meanwhile:
+        follower = Follower(str(tmp_path), clock=clock)
+        assert len(follower.read().joined) == 3
+        state = msgspec.json.decode(msgspec.json.encode(follower.state()), type=FollowState)
+        follower.close()
+    late = log.results[log.requests[1].id]
+    clock.move_to(BEGIN_NS + 40 * 10**9)
+    with open_stream(str(tmp_path / "results"), clock=clock) as stream, stream.producer() as sender:
+        for topic in ("p-1", backstop_topic("p-1")):  # the second one is a repetition
+            sender.send(topic, encode_result(late), partition=0)
+    clock.move_to(BEGIN_NS + 50 * 10**9)
+    follower = Follower(str(tmp_path), state, clock=clock)
+    first, again = follower.read(), follower.read()
+    assert [result.id for _, result in first.answered_late] == [late.id]
+    assert [first.joined is None, again.answered_late] == [is_read_meanwhile, []]
+    assert log.requests[1].id not in follower.state().unanswered
+    follower.close()
+
+
 @given(st.integers(0, 300), st.sets(st.integers(0, 299)))
+@settings(deadline=None)
 def test_open_offsets_survive_saving(extra, offsets):
     import numpy as np
 

@@ -54,11 +54,12 @@ def test_the_rules_are_valid(rules, programs):
 ONE = 'decision="fraud"'
 ANSWERS = f'rdv_decisions_total{{{ONE},kind="preferred",model="gbm"}}'
 DEFAULTS = f'rdv_decisions_total{{{ONE},kind="default",model=""}}'
-IN_TIME = f'rdv_decision_duration_seconds_bucket{{{ONE},le="0.06"}}'
+LATE = f"rdv_late_answers_total{{{ONE}}}"
 TIMED = f"rdv_decision_duration_seconds_count{{{ONE}}}"
 LAG = f"rdv_console_lag_seconds{{{ONE}}}"
 FREE, DISK = f"rdv_disk_free_bytes{{{ONE}}}", f"rdv_disk_bytes{{{ONE}}}"
 UNLOGGED = f'rdv_log_unlogged_total{{{ONE},what="requests"}}'
+TOO_LARGE = f'rdv_log_unlogged_total{{{ONE},what="too_large"}}'
 UP = f'rdv_model_instances{{{ONE},model="gbm"}}'
 
 
@@ -73,12 +74,13 @@ def canary(what: str) -> str:
 CALM = {
     ANSWERS: "0+600x200",
     DEFAULTS: "0x200",
-    IN_TIME: "0+600x200",
+    LATE: "0x200",
     TIMED: "0+600x200",
     LAG: "0x200",
     FREE: "800x200",
     DISK: "1000x200",
     UNLOGGED: "0x200",
+    TOO_LARGE: "0x180 1x20",
     UP: "1x200",
     reports("result"): "0+600x200",
     reports("silent"): "0x200",
@@ -91,7 +93,7 @@ CALM = {
 
 INCIDENTS = {
     "RdvErrorBudgetBurn": {DEFAULTS: "0x100 0+60x100"},
-    "RdvLatencyBudgetBurn": {IN_TIME: "0+600x100 60500+500x100"},
+    "RdvLatencyBudgetBurn": {LATE: "0x100 0+100x100"},
     "RdvDefaultShare": {DEFAULTS: "0x100 0+60x100"},
     "RdvModelSilent": {
         reports("result"): "0+600x100 60000x100",
@@ -112,6 +114,20 @@ INCIDENTS = {
 }
 """By alert, what goes on after the first hundred minutes."""
 
+BURNS = ("RdvErrorBudgetBurn", "RdvLatencyBudgetBurn")
+FACTORS = ("14.4", "6", "1")
+"""Each of these alerts comes with each of these labels `burn`."""
+
+QUIET = {
+    ANSWERS: "0+0.2x200",
+    DEFAULTS: "0x119 1x66 2x13",
+    LATE: "0x119 1x66 2x13",
+    TIMED: "0+0.2x200",
+    canary("compared"): "0+0.2x200",
+    canary("agreed"): "0+0.2x140 28x59",
+}
+"""A request every five minutes, of which two had the default, too late."""
+
 AT = "190m"
 
 
@@ -128,16 +144,18 @@ def unit_test(changed: dict[str, str], alerts: Iterable[str]) -> dict[str, objec
     }
 
 
-def fired(programs, rules: Path, path: Path, tests: list[dict[str, object]]) -> set[str]:
-    """Return the alerts that fired: promtool then complains that none was expected."""
+def fired(
+    programs, rules: Path, path: Path, tests: list[dict[str, object]]
+) -> set[tuple[str, str]]:
+    """Return the alerts that fired, with their label `burn`: promtool was told to expect none."""
     config = {"rule_files": [str(rules)], "evaluation_interval": "2m", "tests": tests}
     path.write_text(json.dumps(config))  # JSON is YAML
     command = [programs[1], "test", "rules", str(path)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     said = found.stdout + found.stderr
-    names = set(re.findall(r'alertname="(\w+)"', said))
-    assert bool(found.returncode) == bool(names), said
-    return names
+    alerts = set(re.findall(r'alertname="(\w+)"(?:, burn="([\d.]+)")?', said))
+    assert bool(found.returncode) == bool(alerts), said
+    return alerts
 
 
 def test_every_alert_has_an_incident(rules):
@@ -146,11 +164,14 @@ def test_every_alert_has_an_incident(rules):
 
 def test_each_alert_fires_in_its_incident(programs, rules, tmp_path):
     tests = [unit_test(changed, [alert]) for alert, changed in INCIDENTS.items()]
-    assert fired(programs, rules, tmp_path / "tests.yml", tests) == set(INCIDENTS)
+    expected = {(alert, burn) for alert in BURNS for burn in FACTORS}
+    expected |= {(alert, "") for alert in INCIDENTS if alert not in BURNS}
+    assert fired(programs, rules, tmp_path / "tests.yml", tests) == expected
 
 
 def test_no_alert_fires_in_a_calm_time(programs, rules, tmp_path):
-    assert fired(programs, rules, tmp_path / "tests.yml", [unit_test({}, INCIDENTS)]) == set()
+    tests = [unit_test(changed, INCIDENTS) for changed in ({}, QUIET)]
+    assert fired(programs, rules, tmp_path / "tests.yml", tests) == set()
 
 
 class Prometheus:
@@ -197,7 +218,8 @@ def scraped(programs, rules, tmp_path_factory):
     """Run a decision under load, and a Prometheus that scrapes it."""
     directory = tmp_path_factory.mktemp("scraped") / "fraud"
     console = free_port()
-    port = write_decision(directory, more=f"[console]\nport = {console}\n{CANARY}")
+    more = f"[console]\nport = {console}\n[outcome]\ntype = 'probability'\n{CANARY}"
+    port = write_decision(directory, more=more)
     environment = {**os.environ, "RDV_CONSOLE_ENABLED": "true"}
     command = [sys.executable, "-m", "rdv", "serve", str(directory)]
     serve = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import Decision, write_decision
+from waiting import wait_until
 
 from rdv.serve.outbox import send_fitting
+from rdv.serve.proxy.shared_counts import ProxyCounts
 from rdv.stream import StreamConfig, open_stream
 from rdv.stream.errors import RecordTooLarge
 
@@ -136,6 +139,9 @@ def test_a_large_request_gets_the_default_and_the_others_their_answers(decision)
     assert [status for status, _ in found] == [200] * 4
     assert [answer["result"] for _, answer in found] == ["x", "none", "xxx", "xxxx"]
     assert [answer["code"] for _, answer in found] == ["", "record_too_large", "", ""]
+    counted = ProxyCounts(str(decision.directory))
+    wait_until(lambda: counted.read(time.time_ns()).counts["too_large"])
+    assert counted.read(time.time_ns()).counts["unwritten"] == 0, "the log is not to blame"
 
 
 def test_a_large_result_is_an_error_and_the_others_are_answers(decision):

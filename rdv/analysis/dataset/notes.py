@@ -94,7 +94,10 @@ class Notes:
             (self.orphan_scores, "scores of requests that are not in this part of the log"),
             (self.orphan_results, "results of requests that are not in this part of the log"),
             (self.stray_count, "results have no request"),
-            (self.not_asked, "answers were given without asking the models (overload, full disk)"),
+            (
+                self.not_asked,
+                "answers were given without asking the models (overload, full disk …)",
+            ),
             (self.missing_scores, "arrivals whose scores are no longer recorded"),
             (self.damaged, "damaged records were passed over"),
             (self.lost, "records are gone by retention or repair"),

@@ -30,7 +30,7 @@ from rdv.analysis.dataset.waiting import Waiting
 from rdv.rendezvous.messages import Result, result_code
 from rdv.rendezvous.topology import RESULTS
 
-NOT_ASKED = frozenset({"overloaded", "not_logged"})
+NOT_ASKED = frozenset({"overloaded", "not_logged", "record_too_large", "bad_input"})
 """Codes of answers that a proxy gave without asking any model."""
 
 STEP_MAX = 32_767

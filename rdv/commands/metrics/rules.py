@@ -26,7 +26,7 @@ def rules(
         ),
     ] = 99.9,
 ) -> None:
-    """Print recording and alerting rules for Prometheus, from the live schedule and the models.
+    """Print recording and alerting rules for Prometheus, from the settings and the models.
 
     Alerts: the error budget is spent too fast (14.4, 6 and 1 times), a model is silent, behind,
     failing or down, a champion disagrees with its canary, defaults, what is not logged, the disk.
@@ -34,10 +34,9 @@ def rules(
     from rdv.commands.output import Output
     from rdv.console.rules import rules_text
     from rdv.decision import load_decision
-    from rdv.decision.schedules import read_schedule
 
     if not 0 < target < 100:  # noqa: PLR2004
         raise InvalidOption("--target", "is above 0 and below 100")
     decision = load_decision(directory)
-    text = rules_text(decision, read_schedule(decision), round(target / 100, 9))
+    text = rules_text(decision, round(target / 100, 9))
     Output(as_json=False, quiet=False).text(text.rstrip("\n"))

@@ -110,7 +110,11 @@ class Counts:
     misses: int = 0
     """Answered later than the SLA plus 10 ms."""
     unlogged: int = 0
-    """Answered with the default because the log could not be written."""
+    """Answered with the default because it is not in the log: the sum of the next two."""
+    too_large: int = 0
+    """The record would have been larger than the log allows."""
+    unwritten: int = 0
+    """The log could not be written."""
     gone: int = 0
     """Accepted, and not answered: the client had left."""
     malformed: int = 0

@@ -470,8 +470,10 @@ class Proxy(Answering):
             log.warning("requests cannot be logged: %s", why.text(), extra=coded(why))
         self.counts.unlogged += len(failed)
         for entry, error in failed:
+            is_large = isinstance(error, RecordTooLarge)
+            self.counts.too_large += is_large
+            self.counts.unwritten += not is_large
             if self.in_flight.answered(entry.request.id) is not None:
-                is_large = isinstance(error, RecordTooLarge)
                 code: ResultCode = "record_too_large" if is_large else "not_logged"
                 self.answer_default(entry, code, f"not logged: {error.text()}")
         self.own_answers.flush()

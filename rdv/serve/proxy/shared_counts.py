@@ -21,11 +21,11 @@ from rdv.decision.decision import RUN_DIRECTORY
 
 FOLDER = os.path.join(RUN_DIRECTORY, "proxies")
 SUFFIX = ".counts"
-_MAGIC = b"rdvcnt01"
+_MAGIC = b"rdvcnt02"
 COUNTS = (
     "requests", "refused", "preferred", "fallback", "default", "backstop", "late", "misses",
     "unlogged", "gone", "malformed", "connections_opened", "connections_refused", "http_refusals",
-    "timeouts",
+    "timeouts", "too_large", "unwritten",
 )  # fmt: skip
 """Totals of all runs of the proxy."""
 GAUGES = ("in_flight", "connections", "unrecorded")
@@ -103,13 +103,23 @@ NO_FIGURES = ProxyFigures(
 )
 
 
-def read_proxies(directory: str, now_ns: int) -> ProxyFigures:
-    """Return what all proxies of a decision have counted; what cannot be read counts as nothing."""
-    total = NO_FIGURES
-    for data in _files(os.path.join(directory, FOLDER)):
-        if len(data) >= _BYTES and data[:8] == _MAGIC:
-            total += _figures(struct.unpack_from(f"={_CELLS}Q", data), now_ns)
-    return total
+class ProxyCounts:
+    """Reads what all proxies of a decision have counted. One thread."""
+
+    def __init__(self, directory: str) -> None:
+        self._folder = os.path.join(directory, FOLDER)
+        self._last: dict[str, tuple[int, ...]] = {}
+        """The cells by file, as they were read last."""
+
+    def read(self, now_ns: int) -> ProxyFigures:
+        """Return the sums; of a file that cannot be read now, what it had before."""
+        for name, data in _files(self._folder):
+            if len(data) >= _BYTES and data[:8] == _MAGIC:
+                self._last[name] = struct.unpack_from(f"={_CELLS}Q", data)
+        total = NO_FIGURES
+        for cells in self._last.values():
+            total += _figures(cells, now_ns)
+        return total
 
 
 def _figures(cells: tuple[int, ...], now_ns: int) -> ProxyFigures:
@@ -123,12 +133,13 @@ def _figures(cells: tuple[int, ...], now_ns: int) -> ProxyFigures:
     )
 
 
-def _files(folder: str) -> Iterator[bytes]:
+def _files(folder: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each file that can be read."""
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(folder)):
             if name.endswith(SUFFIX):
                 with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
-                    yield file.read(_BYTES)
+                    yield name, file.read(_BYTES)
 
 
 def _mapped(folder: str, name: str) -> mmap.mmap:
