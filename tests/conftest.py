@@ -23,8 +23,10 @@ TEARDOWN_S = 60
 HANGS_S = 360
 """After this time, in seconds, a test process ends: its timeout's signal has had no effect."""
 
-# A busy machine draws examples slowly; that is no fault of a test.
-hypothesis.settings.register_profile("rdv", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# A busy machine draws examples slowly, and runs them slowly; that is no fault of a test.
+hypothesis.settings.register_profile(
+    "rdv", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("rdv")
 
 # Hundreds of processes are started. Without cached bytecode each would compile all that it imports.

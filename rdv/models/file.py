@@ -67,6 +67,9 @@ class FileModel:
         process = os.getpid()
         try:
             results = loaded.predict_numbers(x)
+        except KeyboardInterrupt as error:  # not to be lost by another attempt: see rdv.local
+            end_if_forked(process)
+            return [self.input_errors.error(error)] * len(rows)
         except BaseException:  # noqa: BLE001 - model code, anything goes
             end_if_forked(process)
             return None

@@ -231,7 +231,9 @@ class Groups:
         """Remove the groups of processes that have ended without removing them."""
         for name in self._files.names(home):
             pid = name.removeprefix(PREFIX).partition("-")[0]
-            if name.startswith(PREFIX) and pid.isdecimal() and not is_process(int(pid)):
+            # This process has none yet: one with its number was another's, as in a container.
+            is_left = pid.isdecimal() and (int(pid) == os.getpid() or not is_process(int(pid)))
+            if name.startswith(PREFIX) and is_left:
                 self._removed(f"{home}/{name}")
 
     def _enable(self, home: str, controller: Controller) -> None:

@@ -100,9 +100,11 @@ json_values = st.recursive(
 @settings(derandomize=True, deadline=None, max_examples=80)
 def test_a_written_schedule_reads_back_equal(default) -> None:
     steps = [{"accept": ["a"], "until_ms": 12.5}, {"accept": ["b", "*"], "need": 2}]
-    schedule = schedule_from_object({"sla_ms": 40, "default": default, "step": steps}, "s")
-    text = to_toml(schedule, "Chosen.\nBy hand.")
-    assert schedule_from_toml(text, "s").content_hash == schedule.content_hash
+    content = {"sla_ms": 40, "default": default, "step": steps}
+    for judges in ([], ["a", "b"]):
+        schedule = schedule_from_object({**content, "input_judges": judges}, "s")
+        text = to_toml(schedule, "Chosen.\nBy hand.")
+        assert schedule_from_toml(text, "s").content_hash == schedule.content_hash
 
 
 def test_candidates_are_sound_and_as_many_as_wanted():

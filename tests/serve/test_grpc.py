@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import grpc
 import orjson
 import pytest
@@ -166,6 +168,7 @@ def test_changed_limits_apply_without_a_restart(served, call):
             infer(call, ["x" * size])
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:  # one server ends, the next has begun
+                time.sleep(0.05)  # the client connects again after a pause
                 return is_taken(size)
             assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error  # noqa: PT017
             return False

@@ -83,7 +83,8 @@ class Study:
     """What is measured; by default accuracy, or the agreement with the champion."""
     champion: str | None
     left_out: int
-    """The number of requests that had asked for another schedule, or had a limit of their own."""
+    """The number of requests that had asked for another schedule, had a limit of their own, or
+    were ended by a judge of the input."""
     thinned: int
     """1 if every request is used; k if every k-th is."""
     notes: Notes
@@ -166,6 +167,10 @@ class _Batches:
 
     def add(self, joined: Joined) -> None:
         usual = (joined.asked.codes == NONE) & (own_limits_us(joined, self._sla) == FOREVER_US)
+        arrivals = arrivals_of(joined)
+        if arrivals.is_bad_input is not None:
+            judges = [name in self._live.input_judges for name in joined.models]
+            usual &= ~arrivals.is_bad_input[np.array(judges, bool)].any(axis=0)
         self._left_out += int((~usual).sum())
         rows = np.flatnonzero(usual)[:: self._thinned]
         self._rate.add(joined.append_ns)
@@ -177,7 +182,6 @@ class _Batches:
             _taken(self._measure, joined, own, truths)[rows] for own in (*joined.value, default)
         )
         right = np.array(good, self._kind).reshape(len(joined.models), len(rows))
-        arrivals = arrivals_of(joined)
         columns = arrivals.key, arrivals.is_answer, joined.value
         self._models.append(joined.models)
         self._by_model.append((*(column[:, rows] for column in columns), right))  # type: ignore[arg-type]

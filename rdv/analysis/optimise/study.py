@@ -111,6 +111,8 @@ def to_toml(schedule: Schedule, remark: str) -> str:
     lines.append(f"sla_ms = {schedule.sla_ms:g}")
     if schedule.default is not None:
         lines.append(f"default = {toml_value(schedule.default)}")
+    if schedule.input_judges:
+        lines.append(f"input_judges = {toml_value(schedule.input_judges)}")
     for step in content(schedule)["step"]:
         lines += ["", "[[step]]", *(f"{key} = {toml_value(value)}" for key, value in step.items())]
     return "\n".join(lines) + "\n"
@@ -360,8 +362,8 @@ def _remarks(study: Study, models: list[str]) -> list[str]:
         found.append(study.reading)
     if study.left_out:
         found.append(
-            f"{study.left_out:,} requests are left out: they had asked for another schedule, or "
-            "had a limit of their own"
+            f"{study.left_out:,} requests are left out: they had asked for another schedule, had "
+            "a limit of their own, or were ended by a judge of the input"
         )
     if study.thinned > 1:
         found.append(f"only every {study.thinned}th request is used")

@@ -352,6 +352,8 @@ class HttpLookup:
         """Return the object of a key. Raises UnusableFeatures for another status."""
         from urllib.parse import quote
 
+        if key in (".", ".."):  # as a part of a path they lead to another one
+            raise UnusableFeatures(f"{key!r} cannot be a part of an address")
         url = self._url.replace("{key}", quote(key, safe=""))
         body = bytearray()
         async with self._client.stream("GET", url) as answer:

@@ -17,7 +17,7 @@ class ModelGroups:
     def __init__(self, show: ShowLine, groups: Groups | None = None) -> None:
         self._show = show
         self._groups = groups or Groups()
-        self._shown: set[tuple[str, str]] = set()
+        self._shown: set[str] = set()
         self._count = 0
 
     def make(self, part: Part) -> Group | None:
@@ -33,9 +33,10 @@ class ModelGroups:
 
     def _explain(self, part: Part, reason: str) -> None:
         name = part.arguments[2]
-        if (name, reason) in self._shown:
+        # The reason may have the path of the group, which is another one each time.
+        if name in self._shown:
             return
-        self._shown.add((name, reason))
+        self._shown.add(name)
         keys = []
         if part.limits.memory_bytes:
             keys.append("memory_max holds for each of its processes by itself")
