@@ -83,6 +83,7 @@ def check_seeds(numbers: range) -> None:
     # A simulation in which nothing happens proves nothing.
     for kind in ("preferred", "fallback", "default", "by the proxy", "status 429"):
         assert counts[kind] > counts["asked"] / 1000, counts
+    assert counts["judged"], counts
 
 
 @pytest.mark.slow

@@ -70,6 +70,8 @@ class SimModel:
             return ModelError("the model's result.score is nan")
         if spec.error and chance() < spec.error:
             return ModelError("boom")
+        if spec.bad_input and chance() < spec.bad_input:
+            return ModelError("the row is odd", "input")
         return orjson.dumps(
             {"m": spec.name, "n": number, "score": number % 7, "parity": number % 2,
              "top": [["a", 1], [spec.name, 2]]}

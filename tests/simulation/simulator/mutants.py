@@ -13,7 +13,7 @@ from msgspec import structs
 from rdv.http.shares import Shares
 from rdv.rendezvous.engine import Engine
 from rdv.rendezvous.mailbox import EarlyScores
-from rdv.rendezvous.plan import PlanStore
+from rdv.rendezvous.plan import Plan, PlanStore
 from rdv.serve import feeds, outbox
 from rdv.serve.batches import ScoreBatches
 from rdv.serve.proxy.in_flight import InFlight
@@ -165,6 +165,14 @@ def _wrong_schedule(right):
     return lambda book, request: (book.live, None)
 
 
+def _hears_no_judge(right):
+    def init(plan, schedule, wait_ms_max):
+        right(plan, schedule, wait_ms_max)
+        plan.input_judges = frozenset()
+
+    return init
+
+
 def _does_not_look(right):
     """Let the writer go on in files that were moved away."""
     return staticmethod(lambda fd, path: True)
@@ -200,6 +208,8 @@ def _mutants() -> list[Mutant]:
                _wrong_kind),
         Mutant("named schedules ignored", "pure decision", PlanStore, "plan_for",
                _wrong_schedule),
+        Mutant("judges of the input are not heard", "pure decision", Plan, "__init__",
+               _hears_no_judge),
         Mutant("server loses scores", "passed over", ScoreBatches, "read", _reads_one_score),
         Mutant("scores before their request are lost", "pure decision", EarlyScores, "keep",
                _no_early_buffer),

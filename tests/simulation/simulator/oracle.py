@@ -203,6 +203,7 @@ class Oracle:
         """Check that the engine's result is the right one, at the right time."""
         result = case.result
         self.counts[result.kind] += 1
+        self.counts["judged"] += result.code == "bad_input"
         if self._world.trace is not None:
             self._world.note(
                 "decides %s: %s %s (%s)", result.id, result.kind, result.model, result.reason

@@ -10,8 +10,9 @@ from typing import Any
 from simulator.scheduler import MS
 
 MODELS = ("gbm", "logit", "rules", "net", "knn")
-EXECUTION, HOSTILE, MOVED = 0x5EED, 0xBAD, 0xD1B
+EXECUTION, HOSTILE, MOVED, JUDGED = 0x5EED, 0xBAD, 0xD1B, 0x1D6E
 HOSTILE_SHARE = 0.2
+JUDGED_SHARE = 0.15
 MOVED_SHARE = 0.06
 """The share of plans with a moved stream. EXECUTION seeds another generator for a run, so that a
 plan can be cut without other random choices.
@@ -30,6 +31,8 @@ class ModelSpec:
     """The share of batches that take twenty times as long."""
     error: float = 0.0
     nan: float = 0.0
+    bad_input: float = 0.0
+    """The share of rows of which it says that the input is invalid."""
     crash: float = 0.0
     hang: float = 0.0
     batch_max: int = 8
@@ -156,7 +159,7 @@ def make_plan(seed: int, requests: int = 12) -> Plan:
         preempted=chance.choice([0.0, 0.01, 0.05]),
     )
     faults = tuple(_faults(chance, plan, length_ns)) if chance.random() < 0.93 else ()
-    return _moved(_hostile(replace(plan, faults=faults), length_ns), length_ns)
+    return _judged(_moved(_hostile(replace(plan, faults=faults), length_ns), length_ns))
 
 
 def _model(chance: random.Random, name: str, instances: int) -> ModelSpec:
@@ -314,6 +317,30 @@ def _moved(plan: Plan, length_ns: int) -> Plan:
     ]  # fmt: skip
     kept = [fault for fault in plan.faults if fault.kind != "damage" or fault.target != stream]
     return replace(plan, faults=(*kept, *moves), is_broker=False)
+
+
+def _judged(plan: Plan) -> Plan:
+    """Let models call input invalid, and schedules believe some, from their own generator."""
+    chance = random.Random(plan.seed ^ JUDGED)
+    if chance.random() >= JUDGED_SHARE:
+        return plan
+    names = [model.name for model in plan.models]
+    models = tuple(replace(m, bad_input=chance.choice([0.0, 0.1, 0.5])) for m in plan.models)
+
+    def judged(schedule: Any) -> Any:
+        if not isinstance(schedule, dict) or chance.random() < 0.2:
+            return schedule
+        return {**schedule, "input_judges": chance.sample(names, chance.randint(1, len(names)))}
+
+    return replace(
+        plan,
+        models=models,
+        schedules={name: judged(schedule) for name, schedule in plan.schedules.items()},
+        arrivals=tuple(replace(a, schedule=judged(a.schedule)) for a in plan.arrivals),
+        faults=tuple(
+            replace(f, what=judged(f.what)) if f.kind == "edit" else f for f in plan.faults
+        ),
+    )
 
 
 _HOSTILE_KINDS = ("damage", "greedy", "lock")
