@@ -25,6 +25,7 @@ from rdv.mlflow.errors import (
     RegistryUnreachable,
     UnusableTrackingUri,
 )
+from rdv.models.model import one_line
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
 """The maximum size of an answer that is not a file."""
@@ -123,11 +124,12 @@ class Registry:
             path, params = "model-versions/get", {"name": uri.name, "version": uri.version}
         found = self._call("GET", f"{API}/{path}", params=params, about=str(uri))
         one = found.get("model_version")
-        if not isinstance(one, dict) or not str(one.get("version", "")).isdigit():
+        number = str(one.get("version", "")) if isinstance(one, dict) else ""
+        if not isinstance(one, dict) or not (number.isascii() and number.isdigit()):
             raise RegistryUnreachable(self.address, f"it names no version for {uri}")
         stamp = f"{one.get('creation_timestamp', '')} {one.get('source', '')}"
-        status = str(one.get("status") or "READY")
-        return ModelVersion(uri.name, str(one["version"]), stamp, status)
+        status = one_line(str(one.get("status") or "READY"))[:TEXT_MAX]
+        return ModelVersion(uri.name, number, stamp, status)
 
     def artifact_uri(self, name: str, version: str) -> str:
         """Return where the files of a version are. Raises as above."""
@@ -218,7 +220,7 @@ class Registry:
             found = json.loads(_read(response))
             code, text = (
                 str(found["error_code"]),
-                " ".join(str(found["message"]).split())[:TEXT_MAX],
+                one_line(str(found["message"]))[:TEXT_MAX],
             )
         except (ValueError, RecursionError, LookupError, TypeError):
             code, text = "", f"HTTP {status}"
@@ -266,4 +268,4 @@ def _read(response: httpx.Response) -> bytes:
 def _reason(error: Exception) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "it takes too long"
-    return " ".join(str(error).split())[:TEXT_MAX] or type(error).__name__
+    return one_line(str(error))[:TEXT_MAX] or type(error).__name__

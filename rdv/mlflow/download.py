@@ -22,6 +22,7 @@ import msgspec
 from rdv.decision.registry import version_folder
 from rdv.mlflow.client import ModelVersion, Registry
 from rdv.mlflow.errors import ArtifactsUnusable
+from rdv.models.model import one_line
 from rdv.system.child import how_it_ended
 from rdv.system.faults import faults
 from rdv.system.made_of import Hashes
@@ -222,7 +223,7 @@ def _checked(name: Any, limits: _Limits) -> str:
 
 def _from_folder(path: str, partial: str, limits: _Limits) -> None:
     if not os.path.isdir(path):
-        reason = f"its files are in {path}, which is not on this machine"
+        reason = f"its files are in {one_line(path)[:300]}, which is not on this machine"
         advice = "Let the server pass files on: mlflow server --artifacts-destination FOLDER."
         raise ArtifactsUnusable(limits.about, reason, advice)
 
