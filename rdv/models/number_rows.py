@@ -27,10 +27,10 @@ class NumberRows:
     def read(self, rows: list[Any]) -> Any:
         """Return the matrix [rows, columns] of doubles; null is NaN.
 
-        Returns None when anything in the rows is not a plain number, or without the C extension:
-        then the rows have to be parsed.
+        Returns None when anything in the rows is not a plain number, for no rows, or without the C
+        extension: then the rows have to be parsed.
         """
-        if NATIVE is None or self._columns is None:
+        if NATIVE is None or self._columns is None or not rows:
             return None
         import numpy as np
 

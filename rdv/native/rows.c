@@ -271,6 +271,8 @@ read_number(Text *text, double *value)
         if (!read_exponent(text, &exponent))
             return 0;
     }
+    if (text->at - begin > NUMBER_BYTES_MAX)
+        return 0;
     for (; count > DIGITS_MAX && (*digits == '0' || *digits == '.'); digits++)
         count -= *digits == '0';
     if (count > DIGITS_MAX)

@@ -88,7 +88,7 @@ def test_a_promotion_is_watched_and_rolled_back(rdv, serve, start, fraud):
     assert "rolled back to production@" in words
     assert found["verdict"] in ("pass", "marginal")
     assert (found["promoted"], found["rolled_back"]) == (True, True)
-    assert found["live_after_ms"] < 5000
+    assert found["live_after_ms"] < 60_000
     assert found["watch"]["breaches"]
     assert found["watch"]["errors"] + found["watch"]["others"] > 0
     assert schedule() == before

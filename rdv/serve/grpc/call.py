@@ -19,6 +19,9 @@ from rdv.trace_context import TraceHeaders, read_trace
 
 _OK = 200
 
+MESSAGE_CHARACTERS_MAX = 1_000
+"""The maximum length of a refusal's text: clients limit the size of metadata."""
+
 _STATUSES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
@@ -79,7 +82,9 @@ async def abort(
 ) -> NoReturn:
     """End a call with a refusal; its code and its headers go into the trailing metadata."""
     context.set_trailing_metadata((("rdv-code", code), *lines))
-    await context.abort(_STATUSES.get(status, grpc.StatusCode.INTERNAL), message)
+    await context.abort(
+        _STATUSES.get(status, grpc.StatusCode.INTERNAL), message[:MESSAGE_CHARACTERS_MAX]
+    )
     raise AssertionError  # abort has raised
 
 

@@ -31,6 +31,8 @@ LOOKUPS_MAX = 64
 """The maximum number of lookups at a time; requests for further keys go on with what is known."""
 WAITING_MAX = 1_000
 """The maximum number of requests that wait for lookups."""
+WAITING_BYTES_MAX = 64 * 1024 * 1024
+"""The maximum size of their data, together; what is above gets the last known features."""
 FAILURES_MAX = 5
 REST_S = 1.0
 """After FAILURES_MAX failures in a row no lookup is made for this time: no request waits."""
@@ -94,7 +96,7 @@ class FeatureEnricher:
         self._now_s = now_s
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._waiting: dict[str, list[tuple[Request, Done]]] = {}
-        self._waiting_count = 0
+        self._waiting_count = self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed = 0
         self._rests_until_s = 0.0
@@ -113,11 +115,14 @@ class FeatureEnricher:
             done(self._with(request, known.features, is_stale=False))
             return
         waiting = self._waiting.get(key)
+        size = len(request.data)
         is_full = self._waiting_count >= WAITING_MAX
+        is_full = is_full or self._waiting_bytes + size > WAITING_BYTES_MAX
         if is_full or (waiting is None and (len(self._waiting) >= LOOKUPS_MAX or self._rests())):
             done(self._last_known(request, key))
             return
         self._waiting_count += 1
+        self._waiting_bytes += size
         if waiting is not None:  # one lookup serves all
             waiting.append((request, done))
             return
@@ -148,6 +153,7 @@ class FeatureEnricher:
         finally:
             waiting = self._waiting.pop(key)
             self._waiting_count -= len(waiting)
+            self._waiting_bytes -= sum(len(request.data) for request, _ in waiting)
         self.failures.note(1, 1 if fault else 0, fault, "enricher_failed")
         if fault:
             self._failed += 1
