@@ -23,7 +23,7 @@ from rdv.http.response import (
     has_body,
     head_parts,
 )
-from rdv.http.turns import SMALL_BYTES, SMALL_NS, ClientTurn
+from rdv.http.turns import DECOMPRESSED_NS, SMALL_BYTES, SMALL_NS, ClientTurn
 
 
 class Connection(Ending):
@@ -184,6 +184,8 @@ class Connection(Ending):
             pending.append(request)
             hub.counters.requests += 1
             begun_ns = hub.now_ns() if len(request.body) > SMALL_BYTES else 0
+            if begun_ns and request.head.coding:  # it has been decompressed by now
+                begun_ns -= DECOMPRESSED_NS * len(request.body)
             try:
                 hub.application(request)
             except Exception as error:  # noqa: BLE001 - one request must not end the server
