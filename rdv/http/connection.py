@@ -183,9 +183,8 @@ class Connection(Ending):
             request.carrier = self
             pending.append(request)
             hub.counters.requests += 1
-            begun_ns = hub.now_ns() if len(request.body) > SMALL_BYTES else 0
-            if begun_ns and request.head.coding:  # it has been decompressed by now
-                begun_ns -= DECOMPRESSED_NS * len(request.body)
+            is_large = len(request.body) > SMALL_BYTES
+            begun_ns = hub.now_ns() - _decompressing_ns(request) if is_large else 0
             try:
                 hub.application(request)
             except Exception as error:  # noqa: BLE001 - one request must not end the server
@@ -320,3 +319,8 @@ class Connection(Ending):
             transport.resume_reading()
             if not self._ending:
                 self._hub.hangups.forget(self)
+
+
+def _decompressing_ns(request: Request) -> int:
+    """Return how long the body took to decompress, about: that is also its client's time."""
+    return DECOMPRESSED_NS * len(request.body) if request.head.coding else 0
