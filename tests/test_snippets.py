@@ -191,4 +191,4 @@ def test_no_command_hides_in_a_block_that_is_not_run(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_blocks_have_a_language_that_is_run_or_drawn(page):
-    assert {kind for kind, _, _ in blocks(page)} <= {*RUN, "mermaid", "json"}
+    assert {kind for kind, _, _ in blocks(page)} <= {*RUN, "mermaid", "json", "yaml"}

@@ -47,11 +47,11 @@ class RootGroup(LazyGroup):
         ),
         "events": Lazy(
             "rdv.commands.events:events",
-            "Show what happened: restarts, edits, promotions, refusals, in one time line.",
+            "Show what happened to a decision: who changed what, when, and by which command.",
         ),
         "console": Lazy(
             "rdv.commands.console:console",
-            "Show the page and /metrics of a decision that is stopped, or copied.",
+            "Show the page and /metrics of a decision, until Ctrl-C.",
         ),
         "metrics": Lazy(
             "rdv.commands.metrics:MetricsGroup", "Print rules and dashboards for Prometheus."

@@ -106,6 +106,7 @@ def replay(
     """
     from rdv.analysis.dataset.places import Recorded
     from rdv.api import studies
+    from rdv.api.model_code import replayed_model
     from rdv.decision import load_decision
 
     decision = load_decision(directory)
@@ -115,6 +116,7 @@ def replay(
         raise InvalidOption("--model", "a model is needed: a file, a command, or --name")
     check_one_code(model, command, "--model")
     warm_ns = warm_up_ns(warm_up, is_bounded=since is not None)
+    replayed_model(decision, model, name, command, "--model")  # a wrong option is said first
     with Recorded(directory) as recorded:
         found = studies.replay(
             recorded,

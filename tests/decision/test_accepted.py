@@ -45,7 +45,8 @@ class Files:
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, monkeypatch):
+    monkeypatch.delenv("RDV_CONSOLE_ENABLED", raising=False)
     return Files(tmp_path)
 
 

@@ -59,8 +59,8 @@ def check_access(port):
         assert post(port, path, **own)[0] == 415
         form = {"Content_Type": "application/x-www-form-urlencoded"}
         assert post(port, path, **own, **form)[0] == 415
-        status, headers, answer = post(port, path, Content_Encoding="gzip", **json)
-        assert (status, headers["Accept-Encoding"]) == (415, "identity")
+        status, headers, answer = post(port, path, Content_Encoding="br", **json)
+        assert (status, headers["Accept-Encoding"]) == (415, "gzip, deflate")
         for mark, name in ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16")):
             status, _, answer = post(port, path, mark + b"{}", **json)
             assert (status, answer["error"]["code"]) == (400, "malformed_json")

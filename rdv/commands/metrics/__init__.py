@@ -12,9 +12,12 @@ class MetricsGroup(LazyGroup):
 
     table: ClassVar[dict[str, Lazy]] = {
         "rules": Lazy(
-            "rdv.commands.metrics.rules:rules", "Print recording and alerting rules for Prometheus."
+            "rdv.commands.metrics.rules:rules",
+            "Print recording and alerting rules for Prometheus, from the live schedule and the "
+            "models.",
         ),
         "dashboard": Lazy(
-            "rdv.commands.metrics.dashboard:dashboard", "Print a dashboard for Grafana."
+            "rdv.commands.metrics.dashboard:dashboard",
+            "Print a dashboard for Grafana, as JSON to import; it asks for the data source.",
         ),
     }
