@@ -13,8 +13,7 @@ class MetricsGroup(LazyGroup):
     table: ClassVar[dict[str, Lazy]] = {
         "rules": Lazy(
             "rdv.commands.metrics.rules:rules",
-            "Print recording and alerting rules for Prometheus, from the live schedule and the "
-            "models.",
+            "Print recording and alerting rules for Prometheus, from the settings and the models.",
         ),
         "dashboard": Lazy(
             "rdv.commands.metrics.dashboard:dashboard",
