@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -353,8 +354,13 @@ def test_an_interrupt_ends_the_call(tmp_path):
         "import os, signal\ndef predict(rows):\n    os.kill(os.getpid(), signal.SIGINT)\n"
         "    return rows\n"
     )
-    with rdv.local(directory) as decision, pytest.raises(KeyboardInterrupt):
-        decision.decide({})
+    # In the background of a shell SIGINT is ignored, and Python leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with rdv.local(directory) as decision, pytest.raises(KeyboardInterrupt):
+            decision.decide({})
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_isolated_models_can_hang_and_die(tmp_path):
