@@ -208,10 +208,15 @@ class PartitionWriter(LockedFiles):
                 # open.
                 if not (self._is_dirty and self._config.fsync == "interval"):
                     self._save_files()
-                    self._tail.mark_end()
+                    self._mark_end()
                     self._close_files()
             finally:
                 self._mutex.release()
+
+    def _mark_end(self) -> None:
+        # The number of a lock file that is closed may by now be that of another partition's.
+        if self._lock is not None:
+            self._tail.mark_end()
 
     def close(self) -> None:
         """Sync when the policy asks for it, and close. Raises SyncFailed."""
@@ -219,7 +224,7 @@ class PartitionWriter(LockedFiles):
             self.sync()
         with self._mutex:
             self._save_files()
-            self._tail.mark_end()
+            self._mark_end()
             self._close_files()
             self._forget_left()
             error, self._sync_error = self._sync_error, None

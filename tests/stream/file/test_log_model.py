@@ -72,3 +72,18 @@ def test_the_log_holds_what_the_lists_say(model):
 @pytest.mark.parametrize("model", [FileModel, MemoryModel])
 def test_the_log_holds_what_the_lists_say_for_long(model):
     run_state_machine_as_test(model, settings=soak)
+
+
+def test_a_writer_that_is_closed_twice_marks_no_other_partition():
+    """The number of a closed descriptor may be that of another partition's lock file by then."""
+    log = FileModel()
+    try:
+        log.begin(partitions=6)
+        for key in (b"\x06z\xb90\x9a\x81_%\xe2S\\O", b"\r\n\x00"):
+            log.send_many(by=1, key=key, values=[b"12345"] * 8)
+        log.send_many(by=1, key=b"\xd4\xff\x08\x88\xd0\x07\xc9;\xad\x1d\xbd0", values=[b"x"] * 4)
+        log.send_many(by=0, key=b"", values=[b"", b""])
+        log.reopen()
+        log.begin_and_end_are_right()
+    finally:
+        log.teardown()
