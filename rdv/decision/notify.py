@@ -57,7 +57,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Notify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Configures who is told of events (`rdv events`) over HTTP."""
+    """Configures to which addresses events (`rdv events`) are posted."""
 
     webhooks: Annotated[
         dict[str, Webhook],

@@ -201,7 +201,7 @@ class RequestReader:
         self._at = 0
         self.more = True
 
-    def next(self, now_ns: int) -> Request | None:  # noqa: PLR0911  hot: in one piece
+    def next(self, now_ns: int) -> Request | None:
         """Return the next complete request, received at `now_ns`; None when there is none."""
         if not self.more:
             return None
@@ -219,11 +219,11 @@ class RequestReader:
                 return None
             self._empty_lines = 0
             at = self._at
-            if self._trace is not None:
-                return self._next_traced(head, at, now_ns)
-            self._previous = head
+            if self._trace is None:
+                self._previous = head
         self._probe = None
-        end = at + head.size
+        is_traced = self._trace is not None  # its head has more bytes than the one remembered
+        end = at + (self._size if is_traced else head.size)
         stop = end + head.length
         if stop > len(buffer) or not head.is_direct:
             return self._begin_body(head, end, now_ns)
@@ -232,22 +232,8 @@ class RequestReader:
         self.stage_ns = 0
         if not head.keep_alive:
             self.end()
-        return Request(head, buffer[end:stop], now_ns)
-
-    def _next_traced(self, head: Head, at: int, now_ns: int) -> Request | None:
-        """Go on as `next` with a head whose client has sent a `traceparent`."""
-        buffer = self._buffer
-        self._probe = None
-        end = at + self._size
-        stop = end + head.length
-        if stop > len(buffer) or not head.is_direct:
-            return self._begin_body(head, end, now_ns)
-        self._at = stop
-        self.more = stop < len(buffer)
-        self.stage_ns = 0
-        if not head.keep_alive:
-            self.end()
-        return self._request(head, buffer[end:stop], now_ns)
+        body = buffer[end:stop]
+        return self._request(head, body, now_ns) if is_traced else Request(head, body, now_ns)
 
     def _request(self, head: Head, body: bytes, now_ns: int) -> Request:
         trace = self._trace

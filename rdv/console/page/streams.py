@@ -1,6 +1,6 @@
 """Server-sent events: one computation a view, whatever the number of viewers.
 
-A view is computed while somebody looks at it. A viewer that reads slowly gets the newest version
+A view is computed only while it has viewers. A viewer that reads slowly gets the newest version
 and not those between; one that does not read at all is dropped.
 """
 
