@@ -69,7 +69,8 @@ RESULT_CODES: dict[ResultCode, str] = {
     "(`answered_by`).",
     "record_too_large": "The request, with what an enricher has added, or its answer is larger "
     "than a record of the log may be (`reason` says which).",
-    "step_1_missed": "The first step did not get the answers that it needs; a later one did.",
+    "step_1_missed": "The first step did not get the answers that it needs; a later one did. "
+    "Where the request names its models, the first step that accepts one of them counts.",
     "stopping": "The proxy was stopping while the request was open.",
     "unknown_schedule": "The request asked for a schedule that does not exist.",
     "unspecified": "An answer of rdv 0.1.0 whose reason is not one that 0.1.0 gave.",

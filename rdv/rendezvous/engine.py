@@ -19,8 +19,8 @@ from rdv.rendezvous.reasons import (
     EXPIRED,
     OVERLOADED,
     PREFERRED,
-    STEP_1_MISSED,
     Reason,
+    first_step_missed,
     why_bad_input,
     why_default,
     why_fallback,
@@ -360,7 +360,7 @@ class Engine:
             return self._close(
                 box, "fallback", results[0], now_ns, best.model, best.version, why, step.number
             )
-        why = PREFERRED if kind == "preferred" else STEP_1_MISSED
+        why = PREFERRED if kind == "preferred" else first_step_missed(box)
         models = "+".join([score.model for score in winners])
         versions = "+".join([score.version for score in winners])
         return self._close(box, kind, combined, now_ns, models, versions, why, step.number)

@@ -38,7 +38,6 @@ class Reason(NamedTuple):
 PREFERRED = Reason("", "")
 EXPIRED = Reason("expired", "expired on arrival")
 OVERLOADED = Reason("overloaded", "overloaded")
-STEP_1_MISSED = Reason("step_1_missed", "step 1 did not get the answers that it needs")
 
 
 def why_fallback(box: Mailbox, dead: Collection[str]) -> Reason:
@@ -48,11 +47,17 @@ def why_fallback(box: Mailbox, dead: Collection[str]) -> Reason:
     """
     first = box.plan.first_choice_name(box.left_out)
     if first is None:
-        return STEP_1_MISSED
+        return first_step_missed(box)
     code: ResultCode = "champion_down" if first in dead else "champion_late"
     if (report := box.arrived.get(first)) is not None:
         code = _CHAMPION_CODES[score_outcome(report[1])]
     return Reason(code, _state(first, box, dead))
+
+
+def first_step_missed(box: Mailbox) -> Reason:
+    """Return that the first step with models that are asked did not get the answers it needs."""
+    number, _ = box.plan.first_choice(box.left_out)
+    return Reason("step_1_missed", f"step {number} did not get the answers that it needs")
 
 
 def why_bad_input(score: Score) -> Reason:

@@ -82,6 +82,23 @@ def test_a_reason_is_about_the_models_that_the_request_asked_for(asked, answerin
         assert not {word.strip(",") for word in result.reason.split()} & {*not_asked}
 
 
+def test_a_step_that_was_missed_is_the_first_one_that_counts():
+    steps = [
+        {"until_ms": 10, "accept": ["a"]},
+        {"until_ms": 20, "accept": ["b", "c"], "need": 2, "combine": "vote"},
+        {"accept": ["c", "d"], "need": 2, "combine": "vote"},
+    ]
+    schedule = schedule_from_object({"sla_ms": 50, "default": 0, "step": steps})
+    engine = Engine("here", {"s": schedule}, "s", "abcd")
+    request = Request("r", 0, "here", 0, "p", msgspec.Raw(b"1"), not_asked=["a"], names_models=True)
+    engine.request(request, 0)
+    for name in "cd":
+        engine.score(Score("r", name, "1", 0, result=msgspec.Raw(b"1")), 2 * MS)
+    (result,) = engine.tick(20 * MS)
+    assert (result.kind, result.code) == ("fallback", "step_1_missed")
+    assert result.reason == "step 2 did not get the answers that it needs"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
