@@ -1,10 +1,10 @@
 """Estimate what a policy would have earned, from the record of another, randomised one. Pure.
 
-`given` is the probability with which the recorded policy took the action that it took, `wanted` the
-one with which the new policy would take it. The mean of the returned values estimates the new
-policy's value without bias, if `given` is right and positive wherever `wanted` is.
+A weight is the probability with which the new policy would take the recorded action, over the one
+with which the recorded policy took it: inverse propensity, Horvitz & Thompson (JASA 47, 1952). The
+mean of the returned values estimates the new policy's value, if the probabilities are right and the
+recorded one is positive wherever the new one is.
 
-- Inverse propensity: Horvitz & Thompson (JASA 47, 1952).
 - Self-normalised: Hájek (1971); the weights' own sum takes away what their number varies by, at
   the price of a bias that is small in large samples.
 - Doubly robust: Dudík, Langford & Li (ICML 2011). An expectation of the reward by any model,
@@ -18,24 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.statistics.sample import FloatArray, InvalidSample, as_sample, same_length
-
-
-def weights_of(wanted: npt.ArrayLike, given: npt.ArrayLike) -> FloatArray:
-    """Return how much each request counts. Raises InvalidSample for what is no probability."""
-    new, old = as_sample("wanted", wanted), as_sample("given", given)
-    same_length(new, old)
-    if bool(np.any((new < 0) | (new > 1))):
-        raise InvalidSample("wanted", "must be between 0 and 1")
-    if bool(np.any((old <= 0) | (old > 1))):
-        raise InvalidSample("given", "must be above 0 and at most 1: it has happened")
-    return new / old
-
-
-def inverse_propensity(rewards: npt.ArrayLike, weights: npt.ArrayLike) -> FloatArray:
-    """Return values whose mean is the inverse-propensity estimate. Raises InvalidSample."""
-    earned, heavy = as_sample("rewards", rewards), as_sample("weights", weights)
-    same_length(earned, heavy)
-    return earned * heavy
 
 
 def chance_of_answer(given: FloatArray, other: FloatArray, propensity: FloatArray) -> FloatArray:
