@@ -8,6 +8,7 @@ workers use in turns, that is worth 10 to 20 % (ARCHITECTURE.md).
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
@@ -40,31 +41,34 @@ def serve_forks(link: socket.socket) -> list[str] | None:
     set_title("forkserver")
     gc.collect()
     gc.freeze()
-    link.send(READY)
-    while True:
-        message, fds, _, _ = socket.recv_fds(link, ARGUMENT_BYTES_MAX, _STREAMS)
-        if not message:
-            return None
-        reader, writer = os.pipe()
-        try:
-            middle = os.fork()
-        except OSError as error:
-            os.write(writer, b"%d" % -(error.errno or 1))
-        else:
-            if not middle:
-                link.close()
-                os.close(reader)
-                _leave(writer)
-                _take_over(*fds)
-                arguments = _read(message)
-                set_title(*arguments)
-                return arguments
-            os.waitpid(middle, 0)
-        os.close(writer)
-        for fd in fds:
-            os.close(fd)
-        link.send(os.read(reader, 64) or b"-1")
-        os.close(reader)
+    # The supervisor may end at any time, also with an answer unread.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        link.send(READY)
+        while True:
+            message, fds, _, _ = socket.recv_fds(link, ARGUMENT_BYTES_MAX, _STREAMS)
+            if not message:
+                break
+            reader, writer = os.pipe()
+            try:
+                middle = os.fork()
+            except OSError as error:
+                os.write(writer, b"%d" % -(error.errno or 1))
+            else:
+                if not middle:
+                    link.close()
+                    os.close(reader)
+                    _leave(writer)
+                    _take_over(*fds)
+                    arguments = _read(message)
+                    set_title(*arguments)
+                    return arguments
+                os.waitpid(middle, 0)
+            os.close(writer)
+            for fd in fds:
+                os.close(fd)
+            link.send(os.read(reader, 64) or b"-1")
+            os.close(reader)
+    return None
 
 
 def _title_setter() -> Callable[..., None]:

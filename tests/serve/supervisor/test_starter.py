@@ -131,6 +131,32 @@ def test_a_fork_server_that_does_not_answer_is_given_up(tmp_path):
     run(STOPPED, tmp_path)
 
 
+ALONE = """
+import socket
+from rdv.serve.supervisor.forking import serve_forks
+for has_read in (True, False):
+    ours, link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if not pid:
+        ours.close()
+        assert serve_forks(link) is None
+        os._exit(0)
+    link.close()
+    assert select.select([ours], [], [], 30)[0]
+    if has_read:
+        ours.recv(64)
+    ours.close()
+    assert os.waitpid(pid, 0)[1] == 0
+ours, link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+ours.close()
+assert serve_forks(link) is None
+"""
+
+
+def test_a_fork_server_ends_with_its_supervisor_whatever_is_unread(tmp_path):
+    run(ALONE, tmp_path)
+
+
 LOADING = """
 with starter.Starter() as starts:
     broken = starts.start(NOWHERE, (), ChildProcess)  # nobody has waited
